@@ -1,0 +1,76 @@
+"""Every error that shapegen raises on purpose: one class for each cause, the facts as attributes, the text in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class ShapegenError(Exception):
+    """Base of all errors that are reported as one line, without a traceback."""
+
+
+class ConfigError(ShapegenError):
+    """A configuration that cannot be used; the text names the slot, the plugin and the field."""
+
+
+class PluginNotFoundError(ShapegenError):
+    """No plugin of that kind and name is loaded."""
+
+
+class PluginCollisionError(ShapegenError):
+    """Two distributions offer the same kind and name, and the bare name was used."""
+
+
+class PluginRaisedError(ShapegenError):
+    """A plugin's own code raised; the text names the plugin, its distribution and version."""
+
+    def __init__(self, plugin: str, doing: str, error: BaseException) -> None:
+        self.plugin = plugin
+        self.error = error
+        super().__init__(f"plugin {plugin} failed while {doing}: {type(error).__name__}: {error}")
+
+
+class UnusableItemError(ShapegenError):
+    """One input file cannot be used. It costs that one item; the others go on."""
+
+    def __init__(self, reason: str, *, advice: str = "") -> None:
+        self.reason = reason
+        self.advice = advice
+        super().__init__(f"{reason}; {advice}" if advice else reason)
+
+
+class NoUsableDataError(ShapegenError):
+    """Nothing useful can be done: no item, or too few, could be used."""
+
+
+class RunFolderError(ShapegenError):
+    """A run folder that cannot be used: of another version, locked by another process, or without a needed stage."""
+
+
+class StageMissingError(RunFolderError):
+    """A stage needs the result of an earlier one that is not there."""
+
+    def __init__(self, folder: Path, stage: str, needed_by: str) -> None:
+        self.stage = stage
+        super().__init__(
+            f"{folder} has no finished stage '{stage}', which '{needed_by}' needs; run `shapegen {stage} {folder}` first"
+        )
+
+
+class CorruptFileError(ShapegenError):
+    """A file of ours that does not hold what its name or hash promises."""
+
+
+class TrainingDivergedError(ShapegenError):
+    """A loss that is not finite; the last good state is kept."""
+
+
+class MissingLibraryError(ShapegenError):
+    """An optional library, or a system library under it, is not there."""
+
+    def __init__(self, library: str, install: str, cause: BaseException | None = None, needed_for: Sequence[str] = ()) -> None:
+        self.library = library
+        why = f" ({type(cause).__name__}: {cause})" if cause else ""
+        what = f", needed for {', '.join(needed_for)}," if needed_for else ""
+        super().__init__(f"{library}{what} cannot be imported{why}; install it with: {install}")

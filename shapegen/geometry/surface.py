@@ -1,0 +1,161 @@
+"""A triangle surface and what can be measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+Faces = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surface:
+    """A triangle mesh.
+
+    Args:
+        vertices: [v, 3], in mm or in the canonical cube; whoever holds the surface says which.
+        faces: [f, 3] vertex indices; of a closed surface, counter-clockwise seen from outside.
+    """
+
+    vertices: Points
+    faces: Faces
+
+    @property
+    def triangles(self) -> Points:
+        """[f, 3, 3] corner positions."""
+        return self.vertices[self.faces]
+
+    def moved(self, vertices: Points) -> Surface:
+        """Return the same faces over other vertices [v, 3]."""
+        return Surface(vertices, self.faces)
+
+    def flipped(self) -> Surface:
+        """Return the surface with every face turned over (after a mirroring, say)."""
+        return Surface(self.vertices, self.faces[:, ::-1].copy())
+
+
+def face_normals(surface: Surface) -> tuple[Points, NDArray[np.float64]]:
+    """Return unit normals [f, 3] (zero for faces without area) and areas [f] in the square of the surface's unit."""
+    a, b, c = np.moveaxis(surface.triangles, 1, 0)
+    cross = np.cross(b - a, c - a)
+    length = np.linalg.norm(cross, axis=1)
+    normals = np.divide(cross, length[:, None], out=np.zeros_like(cross), where=length[:, None] > 0)
+    return normals, length / 2
+
+
+def area(surface: Surface) -> float:
+    """Return the surface area."""
+    return float(face_normals(surface)[1].sum())
+
+
+def signed_volume(surface: Surface) -> float:
+    """Return the enclosed volume by the divergence theorem; negative where the faces point inwards.
+
+    Meaningful only for closed surfaces.
+    """
+    if not len(surface.faces):
+        return 0.0
+    a, b, c = np.moveaxis(surface.triangles - surface.vertices.mean(axis=0), 1, 0)
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+
+def volume_centroid(surface: Surface) -> Points:
+    """Return the centroid [3] of the enclosed volume of a closed surface."""
+    origin = surface.vertices.mean(axis=0)
+    a, b, c = np.moveaxis(surface.triangles - origin, 1, 0)
+    sixfold = np.einsum("fi,fi->f", a, np.cross(b, c))
+    return origin + (sixfold[:, None] * (a + b + c)).sum(axis=0) / (4 * sixfold.sum())
+
+
+def area_centroid(surface: Surface) -> Points:
+    """Return the area-weighted centroid [3]; unlike the vertices' mean it does not depend on the tessellation."""
+    areas = face_normals(surface)[1]
+    return (surface.triangles.mean(axis=1) * areas[:, None]).sum(axis=0) / areas.sum()
+
+
+def extents(surface: Surface) -> Points:
+    """Return the side lengths [3] of the axis-aligned bounding box."""
+    return surface.vertices.max(axis=0) - surface.vertices.min(axis=0)
+
+
+def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the unique undirected edges [e, 2], how many faces use each [e], and the sum of directions [e].
+
+    In a closed, consistently oriented manifold every edge is used twice, once in each direction (sum 0).
+    """
+    directed = surface.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    direction = np.where(directed[:, 0] < directed[:, 1], 1, -1)
+    edges, inverse, count = np.unique(np.sort(directed, axis=1), axis=0, return_inverse=True, return_counts=True)
+    balance = np.zeros(len(edges), dtype=np.int64)
+    np.add.at(balance, inverse.ravel(), direction)
+    return edges, count, balance
+
+
+def is_closed(surface: Surface) -> bool:
+    """Tell whether every edge belongs to exactly two faces."""
+    return len(surface.faces) > 0 and bool((edge_use(surface)[1] == 2).all())
+
+
+def is_oriented(surface: Surface) -> bool:
+    """Tell whether neighbouring faces agree on their orientation (every edge is run through once in each direction)."""
+    return len(surface.faces) > 0 and bool((edge_use(surface)[2] == 0).all())
+
+
+def face_components(surface: Surface) -> NDArray[np.int64]:
+    """Return for each face [f] the number of its connected component (faces that share a vertex), 0 the first."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not len(surface.faces):
+        return np.zeros(0, dtype=np.int64)
+    size = len(surface.vertices)
+    rows = surface.faces[:, [0, 1]].ravel()
+    columns = surface.faces[:, [1, 2]].ravel()
+    graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(size, size))
+    labels = connected_components(graph, directed=False)[1][surface.faces[:, 0]]
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def component_count(surface: Surface) -> int:
+    """Return the number of connected components that have faces."""
+    return int(face_components(surface).max(initial=-1)) + 1
+
+
+def select_faces(surface: Surface, keep: NDArray[np.bool_]) -> Surface:
+    """Return the chosen faces [f] with the vertices that they use."""
+    used, faces = np.unique(surface.faces[keep], return_inverse=True)
+    return Surface(surface.vertices[used], faces.reshape(-1, 3).astype(np.int64))
+
+
+def largest_component(surface: Surface) -> tuple[Surface, float]:
+    """Return the component with the largest enclosed volume, and its share of the sum of all volumes (0 to 1]."""
+    labels = face_components(surface)
+    count = int(labels.max(initial=-1)) + 1
+    if count <= 1:
+        return surface, 1.0
+    volumes = np.array([abs(signed_volume(select_faces(surface, labels == k))) for k in range(count)])
+    best = int(volumes.argmax())
+    return select_faces(surface, labels == best), float(volumes[best] / max(volumes.sum(), 1e-300))
+
+
+def sample_points(surface: Surface, count: int, rng: np.random.Generator) -> tuple[Points, Points]:
+    """Draw points uniformly by area.
+
+    Args:
+        surface: at least one face with area.
+        count: how many.
+        rng: the source of randomness.
+
+    Returns:
+        Points [count, 3] and the unit normals [count, 3] of their faces.
+    """
+    normals, areas = face_normals(surface)
+    cumulative = np.cumsum(areas)
+    chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(areas) - 1)
+    # Square-root map of the unit square to barycentric coordinates (Osada et al. 2002, eq. 1).
+    root, second = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
+    a, b, c = np.moveaxis(surface.triangles[chosen], 1, 0)
+    return (1 - root) * a + root * (1 - second) * b + root * second * c, normals[chosen]
