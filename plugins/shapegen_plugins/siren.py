@@ -1,0 +1,48 @@
+"""SIREN: a multilayer perceptron with sine activations (Sitzmann et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Sine(nn.Module):
+    """A linear layer and sin(omega (W x + b)), initialised as section 3.2 of the paper asks."""
+
+    def __init__(self, inputs: int, outputs: int, *, omega: float, first: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.omega = omega
+        bound = 1 / inputs if first else math.sqrt(6 / inputs) / omega
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+        nn.init.uniform_(self.linear.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.omega * self.linear(x))
+
+
+class Siren(nn.Module):
+    """Signed distance (times 10, truncated at +-1) of a point in the canonical cube.
+
+    Args:
+        width: neurons in each sine layer.
+        depth: number of sine layers.
+        omega: frequency factor of every sine layer.
+    """
+
+    kind = "sdf"
+
+    def __init__(self, *, width: int, depth: int, omega: float) -> None:
+        super().__init__()
+        layers = [Sine(3 if k == 0 else width, width, omega=omega, first=k == 0) for k in range(depth)]
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(width, 1)
+        bound = math.sqrt(6 / width) / omega
+        nn.init.uniform_(self.last.weight, -bound, bound)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, xyz: Tensor) -> Tensor:
+        """[..., n, 3] in [-0.5, 0.5] -> [..., n]; the cube is stretched to [-1, 1], the paper's range."""
+        return self.last(self.layers(2 * xyz)).squeeze(-1)

@@ -1,0 +1,161 @@
+"""A learned linear space of INR weights: w = w0 + s * (B z), trained together with the codes z of all shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from shapegen.checkpoint import Checkpoint
+from shapegen.data.population import Shape
+from shapegen.errors import TrainingDivergedError
+from shapegen.inr.field import evaluate, field_loss
+from shapegen.inr.fitting import warmup_cosine
+from shapegen.inr.layout import layer_scale, parameter_layout
+from shapegen.inr.samples import FieldSamples, load_samples
+from shapegen.protocols import Log
+from shapegen.store import derived_seed
+
+if TYPE_CHECKING:
+    from shapegen_plugins.weight_spaces import SubspaceConfig
+
+
+class Subspace:
+    """Weights on a learned K-dimensional plane; every point of it is a full INR.
+
+    After `fit`, the axes are the principal axes of the training codes and each has unit variance there, so a code
+    is roughly N(0, I) and its first entries matter most.
+
+    Args:
+        config: see `SubspaceConfig`.
+        inr: the architecture; its initial values are the start of w0.
+    """
+
+    def __init__(self, config: SubspaceConfig, inr: nn.Module) -> None:
+        self.config = config
+        self.inr = inr
+        self.layout = parameter_layout(inr)
+        self.scale = layer_scale(inr)
+        self.mean = self.layout.flatten({name: value.detach().clone() for name, value in inr.named_parameters()})
+        self.basis = torch.zeros(config.size, self.layout.size)
+
+    @property
+    def size(self) -> int:
+        """K after fitting: at most the number of training shapes less one."""
+        return len(self.basis)
+
+    @property
+    def width(self) -> int:
+        return self.config.token_width
+
+    @property
+    def tokens(self) -> int:
+        return math.ceil(self.size / self.width)
+
+    @property
+    def mask(self) -> Tensor:
+        flat = torch.arange(self.tokens * self.width) < self.size
+        return flat.reshape(self.tokens, self.width)
+
+    def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
+        """Learn w0, B and the codes of the training shapes together.
+
+        Each step draws `batch` shapes and `points` samples of each; loss = mean field loss + penalty * |z|^2 / K.
+        Codes of a step are those of its shapes only.
+
+        Raises:
+            TrainingDivergedError: the loss is not finite.
+        """
+        config = self.config
+        samples = load_samples(shapes).to(device)
+        size = min(config.size, max(1, len(shapes) - 1))
+        generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
+        mean = self.mean.to(device).clone().requires_grad_(True)
+        basis = torch.randn(size, self.layout.size, generator=generator).mul_(config.start / math.sqrt(size))
+        basis = basis.to(device).requires_grad_(True)
+        codes = torch.randn(len(shapes), size, generator=generator).to(device).requires_grad_(True)
+        scale = self.scale.to(device)
+        optimiser = torch.optim.Adam(
+            [{"params": [mean]}, {"params": [basis]}, {"params": [codes]}], lr=0.0, betas=(0.9, 0.99), fused=True
+        )
+        rates = (config.learning_rate, config.learning_rate / config.start_ratio, config.code_learning_rate)
+        state = Checkpoint(checkpoint, {"mean": mean, "basis": basis, "codes": codes}, optimiser)
+        for step in range(state.resume(), config.steps):
+            generator = torch.Generator().manual_seed(derived_seed(seed, "subspace", step))
+            chosen = torch.randperm(len(shapes), generator=generator)[: config.batch].to(device)
+            points, distances = samples.draw(config.points, generator, chosen)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * warmup_cosine(step, config.steps)
+            z = codes[chosen]
+            losses = field_loss(
+                self.inr, evaluate(self.inr, mean + scale * (z @ basis), points, layout=self.layout), distances
+            )
+            loss = losses.mean() + config.penalty * z.square().mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            if step % 50 == 0 or step == config.steps - 1:
+                if not torch.isfinite(losses).all():
+                    raise TrainingDivergedError(
+                        f"the weight space's loss is not finite at step {step}; lower weight_space.learning_rate"
+                    )
+                log(step, {"loss": losses.mean().item(), "code_norm": z.norm(dim=1).mean().item()})
+            state.keep(step + 1)
+        self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu())
+
+    def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor) -> None:
+        """Rotate and scale the plane's axes so that the training codes have zero mean and unit covariance."""
+        centre = codes.mean(dim=0)
+        _, singular, axes = torch.linalg.svd(codes - centre, full_matrices=False)
+        deviation = singular / math.sqrt(max(1, len(codes) - 1))
+        self.mean = mean + self.scale * (centre @ basis)
+        self.basis = deviation[:, None] * (axes @ basis)
+
+    def encode(
+        self,
+        shapes: Sequence[Shape],
+        *,
+        seed: int,
+        device: str,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> Tensor:
+        """Fit only the codes of these shapes, each from zero (the mean shape), with the space frozen."""
+        batches = []
+        for first in range(0, len(shapes), 16):
+            batches.append(self._encode_batch(load_samples(shapes[first : first + 16]).to(device), seed))
+            advance(len(batches[-1]))
+        flat = torch.cat(batches)
+        padded = nn.functional.pad(flat, (0, self.tokens * self.width - self.size))
+        return padded.reshape(-1, self.tokens, self.width)
+
+    def _encode_batch(self, samples: FieldSamples, seed: int) -> Tensor:
+        config, device = self.config, samples.points.device
+        mean, basis, scale = self.mean.to(device), self.basis.to(device), self.scale.to(device)
+        codes = torch.zeros(len(samples), self.size, device=device, requires_grad=True)
+        optimiser = torch.optim.Adam([codes], lr=config.encode_learning_rate, betas=(0.9, 0.99))
+        for step in range(config.encode_steps):
+            generator = torch.Generator().manual_seed(derived_seed(seed, "encode", step))
+            points, distances = samples.draw(config.points, generator)
+            optimiser.param_groups[0]["lr"] = config.encode_learning_rate * warmup_cosine(step, config.encode_steps)
+            output = evaluate(self.inr, mean + scale * (codes @ basis), points, layout=self.layout)
+            # The penalty is the log of the prior N(0, I): a code that the data do not determine stays at the mean.
+            loss = field_loss(self.inr, output, distances).sum() + config.penalty * codes.square().mean(dim=1).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        return codes.detach().cpu()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return w0 + s * (B z) [n, parameters] for codes [n, tokens, width]."""
+        flat = codes.flatten(1)[:, : self.size]
+        return self.mean.to(flat) + self.scale.to(flat) * (flat @ self.basis.to(flat))
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "basis": self.basis, "scale": self.scale}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.mean, self.basis, self.scale = state["mean"], state["basis"], state["scale"]

@@ -1,0 +1,63 @@
+"""The weight spaces that come with shapegen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shapegen import Config, Plugin, hookimpl
+
+
+class SubspaceConfig(Config):
+    size: int = Field(64, ge=1, description="K, dimensions of the plane (at most the training shapes less one).")
+    steps: int = Field(2400, ge=1, description="Optimiser steps.")
+    batch: int = Field(8, ge=1, description="Shapes in each step.")
+    points: int = Field(512, ge=1, description="Samples of each shape in each step.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak rate of the mean network (Adam, warm-up and cosine).")
+    start: float = Field(0.1, gt=0, description="Size of a code's initial effect, in units of the layer's weights.")
+    start_ratio: float = Field(1.0, gt=0, description="The basis learns this many times more slowly than the mean.")
+    code_learning_rate: float = Field(1e-2, gt=0, description="Peak rate of the codes.")
+    penalty: float = Field(1e-3, ge=0, description="Weight of the mean squared code in the loss.")
+    encode_steps: int = Field(200, ge=1, description="Steps to fit the code of a new shape.")
+    encode_learning_rate: float = Field(0.1, gt=0, description="Peak rate when the code of a new shape is fitted.")
+    token_width: int = Field(8, ge=1, description="Code entries in each token that the denoiser sees.")
+
+
+class FullConfig(Config):
+    steps: int = Field(400, ge=1, description="Optimiser steps for each shape.")
+    points: int = Field(512, ge=1, description="Samples in each step.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak rate (Adam, warm-up and cosine).")
+    start_steps: int = Field(400, ge=0, description="Steps of the shared start, fitted to a mixture of shapes.")
+    start_shapes: int = Field(16, ge=1, description="Training shapes in that mixture.")
+    tokens: Literal["chunk", "layer"] = Field("chunk", description="One token a parameter tensor, or chunks of it.")
+    token_width: int = Field(512, ge=1, description="Width of a chunk.")
+
+
+def build_subspace(config: SubspaceConfig, *, inr: Any) -> Any:
+    from shapegen_plugins.subspace import Subspace
+
+    return Subspace(config, inr)
+
+
+def build_full(config: FullConfig, *, inr: Any) -> Any:
+    from shapegen_plugins.full import Full
+
+    return Full(config, inr)
+
+
+@hookimpl
+def shapegen_weight_spaces() -> Iterator[Plugin]:
+    yield Plugin(
+        name="subspace",
+        summary="A K-dimensional plane of weights, w0 + B z, learned together with the codes of all shapes",
+        build=build_subspace,
+        config=SubspaceConfig,
+    )
+    yield Plugin(
+        name="full",
+        summary="Each shape's own weights from a shared start, standardised, as layer-wise or chunked tokens",
+        build=build_full,
+        config=FullConfig,
+    )

@@ -1,0 +1,96 @@
+"""Fitting one INR to each shape, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shapegen.errors import TrainingDivergedError
+from shapegen.inr.field import evaluate, field_loss
+from shapegen.inr.layout import parameter_layout
+from shapegen.inr.samples import FieldSamples
+from shapegen.store import derived_seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How INRs are fitted.
+
+    Args:
+        steps: optimiser steps.
+        points: samples for each shape and step.
+        learning_rate: peak of a short warm-up and a cosine decay to zero (Adam).
+        batch: shapes fitted at the same time; bounds the memory, does not change the result of a shape.
+    """
+
+    steps: int = 400
+    points: int = 512
+    learning_rate: float = 2e-3
+    batch: int = 16
+
+
+def warmup_cosine(step: int, steps: int, *, warmup: float = 0.05) -> float:
+    """Return the factor of the learning rate at this step: linear warm-up, then cosine decay to zero."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + torch.cos(torch.tensor(torch.pi * (step - rise) / max(1, steps - rise))).item())
+
+
+def fit_weights(
+    inr: nn.Module,
+    start: Tensor,
+    samples: FieldSamples,
+    *,
+    settings: FitSettings,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """Fit every weight of n INRs, each to its own shape.
+
+    Shapes do not influence one another: the loss is a sum over shapes, and Adam is element-wise, so the result of
+    a shape does not depend on which others are in its batch (up to floating-point rounding).
+
+    Args:
+        inr: the architecture.
+        start: [parameters] shared, or [n, parameters].
+        samples: of n shapes.
+        settings: see `FitSettings`.
+        seed: of the point batches, which all shapes share.
+        advance: called with the number of shapes finished.
+
+    Returns:
+        weights [n, parameters] on the CPU.
+
+    Raises:
+        TrainingDivergedError: a loss became NaN or infinite.
+    """
+    start = start.expand(len(samples), -1)
+    done = []
+    for first in range(0, len(samples), settings.batch):
+        rows = slice(first, first + settings.batch)
+        done.append(_fit_batch(inr, start[rows], samples.select(rows), settings, seed))
+        advance(len(done[-1]))
+    return torch.cat(done)
+
+
+def _fit_batch(inr: nn.Module, start: Tensor, samples: FieldSamples, settings: FitSettings, seed: int) -> Tensor:
+    layout = parameter_layout(inr)
+    weights = start.detach().clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([weights], lr=settings.learning_rate, betas=(0.9, 0.99), fused=weights.is_cuda)
+    for step in range(settings.steps):
+        generator = torch.Generator().manual_seed(derived_seed(seed, "fit", step))
+        points, distances = samples.draw(settings.points, generator)
+        optimiser.param_groups[0]["lr"] = settings.learning_rate * warmup_cosine(step, settings.steps)
+        losses = field_loss(inr, evaluate(inr, weights, points, layout=layout), distances)
+        optimiser.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        optimiser.step()
+    if settings.steps and not torch.isfinite(losses).all():
+        raise TrainingDivergedError(
+            f"fitting an INR: the loss is not finite after {settings.steps} steps; lower fit.learning_rate"
+        )
+    return weights.detach().cpu()

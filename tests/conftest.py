@@ -1,0 +1,73 @@
+"""Shared fixtures: a small population of ellipsoids, and the real data beside the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the real segmentations; the test is skipped where there is none."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("no ../shared/data beside the checkout")
+    return REAL_DATA
+
+
+def icosphere(subdivisions: int = 4):
+    """Return a unit sphere as a Surface."""
+    import trimesh
+
+    from shapegen.geometry.surface import Surface
+
+    mesh = trimesh.creation.icosphere(subdivisions=subdivisions)
+    return Surface(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
+
+
+def make_population(folder: Path, count: int, *, samples: int = 8192, seed: int = 0):
+    """Write a population of bent ellipsoids of liver-like size with their field samples, and return it."""
+    from shapegen.data.placement import CUBE, Placement
+    from shapegen.data.population import Population, Shape, write_surface
+    from shapegen.geometry.sdf import sample_field
+    from shapegen.geometry.surface import signed_volume, volume_centroid
+    from shapegen.store import write_arrays
+
+    rng = np.random.default_rng(seed)
+    sphere = icosphere(3)
+    surfaces = []
+    for _ in range(count):
+        axes = np.array([90.0, 70.0, 60.0]) * rng.uniform(0.8, 1.2, 3)
+        vertices = sphere.vertices * axes
+        vertices[:, 2] += rng.uniform(-0.2, 0.2) * vertices[:, 0] ** 2 / axes[0]
+        surfaces.append(sphere.moved(vertices))
+    kappa = max(np.abs(s.vertices - volume_centroid(s)).max() / signed_volume(s) ** (1 / 3) for s in surfaces) / CUBE
+    shapes = []
+    for index, surface in enumerate(surfaces):
+        placement = Placement(float(kappa * signed_volume(surface) ** (1 / 3)), volume_centroid(surface))
+        split = "test" if index % 5 == 4 else "validation" if index % 5 == 3 else "train"
+        shape = Shape(
+            id=f"ellipsoids/e{index:03d}",
+            group=f"e{index:03d}",
+            split=split,
+            volume_ml=signed_volume(surface) / 1000,
+            placement=placement,
+            folder=folder,
+            meta={},
+        )
+        write_surface(folder / "surfaces" / shape.file_name, surface)
+        points, distances = sample_field(placement.to_canonical(surface), count=samples, sigma=0.02, seed=index)
+        write_arrays(folder / "samples" / shape.file_name, {"points": points, "distances": distances})
+        shapes.append(shape)
+    population = Population("ellipsoids", tuple(shapes))
+    population.save(folder)
+    return population
+
+
+@pytest.fixture(scope="session")
+def ellipsoids(tmp_path_factory):
+    """20 bent ellipsoids: 12 for training, 4 for validation, 4 for testing."""
+    return make_population(tmp_path_factory.mktemp("ellipsoids"), 20)
