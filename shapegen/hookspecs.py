@@ -33,6 +33,7 @@ KINDS: Mapping[str, str] = {
     "denoiser": "shapegen_denoisers",
     "condition": "shapegen_conditions",
     "metric": "shapegen_metrics",
+    "tracker": "shapegen_trackers",
 }
 """Kind, as users write it, and the hook that yields plugins of it."""
 
@@ -66,6 +67,12 @@ def shapegen_conditions() -> Iterable[Plugin]:  # type: ignore[empty-body]
 @hookspec
 def shapegen_metrics() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Metrics. `build(config) -> shapegen.protocols.Metric`."""
+
+
+@hookspec
+def shapegen_trackers() -> Iterable[Plugin]:  # type: ignore[empty-body]
+    """Trackers, used where a config names them. `build(config) -> object`, whose methods implement any of the events
+    below, marked with `shapegen.hookimpl`. (A plugin module that implements an event itself hears every run.)"""
 
 
 @hookspec

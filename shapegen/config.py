@@ -1,0 +1,198 @@
+"""The configuration of a run: one typed record. Where its values come from is in `shapegen.settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_serializer, model_validator
+
+from shapegen.plugin import Config
+
+SLOTS: Mapping[str, str] = {
+    "organ": "organ",
+    "inr": "inr",
+    "weight_space": "weight-space",
+    "denoiser": "denoiser",
+    "metrics": "metric",
+    "trackers": "tracker",
+}
+"""Field of `RunConfig` that holds one plugin, or a list of them, and the kind of plugin."""
+
+LIST_SLOTS = frozenset({"metrics", "trackers"})
+
+
+class Slot(Config):
+    """A plugin and its options, written as `name`, `{name: ..., option: value}` or `{name: ..., options: {...}}`."""
+
+    name: str = Field(description="The plugin, as `shapegen list-plugins` shows it, or `distribution:name`.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of that plugin.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_short_forms(cls, value: Any) -> Any:
+        return split_slot(value) if isinstance(value, str | Mapping) else value
+
+    @model_serializer
+    def _write_short(self) -> Any:
+        if not self.options:
+            return self.name
+        if {"name", "options"} & self.options.keys():
+            return {"name": self.name, "options": self.options}
+        return {"name": self.name, **self.options}
+
+
+def split_slot(value: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a slot as users write it into the form `{"name": ..., "options": {...}}`; the name may be missing.
+
+    Raises:
+        ValueError: an option is given twice, or `options` is not a mapping.
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    rest = {str(key): each for key, each in value.items() if key not in ("name", "options")}
+    nested = value.get("options")
+    if nested is None:
+        nested = {}
+    if not isinstance(nested, Mapping):
+        raise ValueError(f"'options' of a plugin is a mapping of option to value, got {nested!r}")
+    twice = sorted(rest.keys() & nested.keys())
+    if twice:
+        raise ValueError(f"option '{twice[0]}' is given twice, beside 'options' and in it")
+    name = {"name": value["name"]} if "name" in value else {}
+    return {**name, "options": {**rest, **nested}}
+
+
+class SplitConfig(Config):
+    """How the population is divided, always by patient group."""
+
+    validation: float = Field(0.15, ge=0, lt=1, description="Share of the patient groups for early stopping.")
+    test: float = Field(0.15, ge=0, lt=1, description="Share of the patient groups for reported numbers.")
+    folds: int | None = Field(None, ge=2, description="Number of folds; null: one split by the shares above.")
+    fold: int = Field(0, ge=0, description="Which fold is the test split, from 0.")
+    file: str | None = Field(None, description="JSON file {group: split} that gives the split; null: by hash of the group.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> SplitConfig:
+        if self.validation + self.test >= 1:
+            raise ValueError(f"validation + test leave nothing to train on: {self.validation} + {self.test} >= 1")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold counts from 0 and is below folds ({self.folds}), got {self.fold}")
+        return self
+
+
+class PrepareConfig(Config):
+    """From files to aligned shapes with training samples."""
+
+    samples: int = Field(60000, ge=1000, description="Points with signed distance for each shape.")
+    sigma: float = Field(
+        0.02, gt=0, le=0.5, allow_inf_nan=False, description="Spread of the points near the surface, canonical units."
+    )
+    align: bool = Field(True, description="Align every shape rigidly to the population's mean.")
+    workers: int = Field(0, ge=0, description="Processes that read files; 0: as many as there are cores.")
+
+
+class FitConfig(Config):
+    """Fitting INRs and the weight space."""
+
+    refine_steps: int = Field(150, ge=0, description="Steps that refine each shape's own INR from the space's.")
+
+
+class DiffusionConfig(Config):
+    """The noise process, the training of the denoiser, and the sampler."""
+
+    process: Literal["edm", "flow"] = Field("edm", description="EDM-preconditioned diffusion, or flow matching.")
+    steps: int = Field(3000, ge=1, description="Training steps at most.")
+    batch: int = Field(64, ge=1, description="Codes in each training step.")
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
+    ema: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept.")
+    patience: int = Field(10, ge=1, description="Held-out evaluations without improvement before training stops.")
+    evaluate_every: int = Field(100, ge=1, description="Training steps between held-out evaluations.")
+    sampler: Literal["ddim", "heun", "dpm-solver++", "euler"] = Field("heun", description="ODE solver; flow takes euler or heun.")
+    sampler_steps: int = Field(32, ge=1, description="Steps of the sampler.")
+    sigma_min: float = Field(0.002, gt=0, allow_inf_nan=False, description="Lowest noise level of the sampler.")
+    sigma_max: float = Field(80.0, gt=0, allow_inf_nan=False, description="Highest noise level of the sampler.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> DiffusionConfig:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min is below sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        return self
+
+
+class SampleConfig(Config):
+    """Drawing new shapes."""
+
+    count: int = Field(100, ge=1, description="Shapes to draw.")
+    resolution: int = Field(128, ge=8, le=1024, description="Cells of the meshing grid along each axis.")
+    format: Literal["ply", "stl", "glb", "obj"] = Field("ply", description="File format of the meshes, in mm.")
+
+
+class EvaluateConfig(Config):
+    """How metrics are computed."""
+
+    points: int = Field(2048, ge=16, description="Surface points for each shape in set metrics.")
+    resolution: int = Field(128, ge=8, le=1024, description="Lattice for volumetric measures, along each axis.")
+    bootstrap: int = Field(1000, ge=0, description="Resamples behind each 95 % interval.")
+    null_draws: int = Field(200, ge=0, description="Draws of real training shapes behind the null row.")
+
+
+class RunConfig(Config):
+    """Everything that decides a run's result."""
+
+    preset: Literal["smoke", "cpu", "paper"] = Field("cpu", description="The defaults to start from.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random number of the run.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where tensors are computed.")
+    threads: int = Field(0, ge=0, description="Threads of torch; 0: as torch decides.")
+    cache: str | None = Field(None, description="Folder of per-item results shared by runs; null: in the run folder.")
+    organ: Slot = Slot(name="liver")
+    data: tuple[str, ...] = Field((), description="PATH[:PRESET] of data; none: the organ's embedded population.")
+    split: SplitConfig = SplitConfig()
+    prepare: PrepareConfig = PrepareConfig()
+    inr: Slot = Slot(name="siren")
+    weight_space: Slot = Slot(name="subspace")
+    fit: FitConfig = FitConfig()
+    denoiser: Slot = Slot(name="transformer")
+    diffusion: DiffusionConfig = DiffusionConfig()
+    sample: SampleConfig = SampleConfig()
+    metrics: tuple[Slot, ...] = tuple(
+        Slot(name=name)
+        for name in (
+            "volume-iou",
+            "chamfer-l1",
+            "normal-consistency",
+            "f-score",
+            "mmd",
+            "coverage",
+            "one-nna",
+            "nearest-training",
+        )
+    )
+    evaluate: EvaluateConfig = EvaluateConfig()
+    trackers: tuple[Slot, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source_is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("data"), str):
+            return {**value, "data": (value["data"],)}
+        return value
+
+    @model_validator(mode="after")
+    def _named_once(self) -> RunConfig:
+        for field in sorted(LIST_SLOTS):
+            slots = getattr(self, field)
+            twice = [slot.name for index, slot in enumerate(slots) if slot in slots[:index]]
+            if twice:
+                raise ValueError(f"{field} names '{twice[0]}' twice with the same options")
+        return self
+
+    def slots(self, field: str) -> tuple[Slot, ...]:
+        """Return the slots of one field of `SLOTS`, as a tuple also where there is only one."""
+        value = getattr(self, field)
+        return value if isinstance(value, tuple) else (value,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data that `RunConfig.model_validate` reads back; slots in their short form."""
+        return self.model_dump(mode="json")
