@@ -1,4 +1,4 @@
-"""What metrics are given: sets of shapes, and pairs of surfaces, with everything that was measured on them kept and shared."""
+"""What metrics are given: sets of shapes, and pairs of surfaces; what was measured on them is kept and shared."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class GenerationSets:
         """Return the squared Chamfer distances [n, m] (sum of two means) between two sets, in square cube units.
         Read-only; the same array each time."""
         count, a, b = count or self.count, self.set(first), self.set(second)
-        return self._keep(("chamfer", first, second, count), lambda: a.bank.chamfer(a.numbers, b.numbers, count))
+        return self._keep(("chamfer", first, second, count), lambda: a.bank.chamfer(a, b, count))
 
     def _keep(self, key: tuple[Any, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if key not in self._kept:
@@ -147,7 +147,9 @@ class ReconstructionPair:
     def _nearest(self) -> dict[int, tuple[NDArray[Any], ...]]:
         return {}
 
-    def nearest(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
+    def nearest(
+        self, count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
         """Return, for `count` points on each surface, distances [count] and indices [count] of the nearest point of the
         other: first from the truth to the prediction, then back. Distances are in units of the normalised cube.
 
@@ -157,7 +159,9 @@ class ReconstructionPair:
         if count not in self._nearest:
             truth, prediction = self.measured_truth, self.measured_prediction
             if prediction.empty:
-                raise ValueError("expected a prediction with faces, got an empty one; check `measured_prediction.empty`")
+                raise ValueError(
+                    "expected a prediction with faces, got an empty one; check `measured_prediction.empty`"
+                )
             workers = worker_count(self.workers)
             forth = prediction.tree(count).query(truth.sample(count)[0], workers=workers)
             back = truth.tree(count).query(prediction.sample(count)[0], workers=workers)

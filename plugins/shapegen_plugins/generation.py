@@ -80,7 +80,7 @@ class Coverage(_MeanOverShapes):
 class OneNearestNeighbourAccuracy(_MeanOverShapes):
     """Leave-one-out 1-nearest-neighbour accuracy (Lopez-Paz and Oquab 2017; Yang et al. 2019, eq. 12).
 
-        1-NNA = 100 % x share of the shapes in samples and references together whose nearest other shape is of their own set
+        1-NNA = 100 % x share of all shapes, samples and references, whose nearest other shape is of their own set
 
     Returns `one-nna-cd` in %: 0 to 100; 50 where the sets cannot be told apart, 100 where they are separate, below 50
     where samples copy references. A shape with equally near neighbours in both sets counts one half.

@@ -1,4 +1,4 @@
-"""The metrics that come with shapegen. Equations, units and ranges: `shapegen_plugins.reconstruction`, `.generation`, `.novelty`."""
+"""The metrics that come with shapegen; their equations are in `reconstruction`, `generation` and `novelty` beside."""
 
 from __future__ import annotations
 

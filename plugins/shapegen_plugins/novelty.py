@@ -17,10 +17,11 @@ class NearestTraining:
         d(x) = 100 x min over training shapes t of CD(x, t),  ratio = mean over samples of d / mean over references of d
 
     with the squared Chamfer distance, times 100 as MMD. Returns, in square cube units, `nearest-training-cd` (mean) and
-    `nearest-training-cd-median` of the samples, `held-out-training-cd` and `held-out-training-cd-median` of the references,
-    and `novelty-ratio` (0 and above; best 1: as new as a real, unseen shape; near 0 copies; well above 1 shapes that are
-    unlike any). The distance of two point samples of the very same shape, not 0, is what a copy gets.
-    The four distances have no better direction and hence no target. Cost: generated and reference x training distances.
+    `nearest-training-cd-median` of the samples, `held-out-training-cd` and `held-out-training-cd-median` of the
+    references, and `novelty-ratio`: 0 and above; best 1, as new as a real, unseen shape; low for copies; well above 1
+    for shapes that are unlike any. A copy gets the distance of two point samples of one shape ("copy" in the section
+    "novelty" of metrics.json); only the null row, whose samples are the training shapes' own points, gets 0.
+    The four distances have no better direction and hence no target. Cost: training x (generated + reference) distances.
     """
 
     applies_to: Literal["generation"] = "generation"
@@ -46,10 +47,12 @@ class NearestTraining:
 
 
 def _summary(generated: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    if not reference.mean() > 0:
+        raise ValueError("expected references that are not in the training set, got only such at distance 0")
     return {
         "nearest-training-cd": float(generated.mean()),
         "nearest-training-cd-median": float(np.median(generated)),
         "held-out-training-cd": float(reference.mean()),
         "held-out-training-cd-median": float(np.median(reference)),
-        "novelty-ratio": float(generated.mean() / max(reference.mean(), 1e-300)),
+        "novelty-ratio": float(generated.mean() / reference.mean()),
     }

@@ -1,5 +1,6 @@
-"""Metrics of one reconstruction. Lengths are in cube units of the truth's reference normalisation (side 1, shape within 0.95).
+"""Metrics of one reconstruction.
 
+Lengths are in cube units of the truth's reference normalisation: side 1, the truth within [-0.475, 0.475]^3.
 Definitions as in the evaluation of Nguyen et al. 2025 (from Occupancy Networks, Mescheder et al. 2019, supplement 1);
 docs/metrics.md lists what differs from that code.
 """
@@ -40,11 +41,11 @@ class VolumeIou:
 class ChamferL1:
     """Mean distance to the other surface.
 
-        Chamfer-L1 = (mean over a in A of min over b in B of |a - b|  +  mean over b in B of min over a in A of |a - b|) / 2
+        Chamfer-L1 = (mean over a of min over b of |a - b|  +  mean over b of min over a of |a - b|) / 2
 
-    with area-uniform points A, B; distances are not squared. Returns `chamfer-l1`: 0 to infinity (an empty prediction),
-    low is better. Two samples of 100,000 points of one and the same liver give about 0.0020: that is the floor.
-    Cost: two k-d tree queries of the points, shared with the other metrics of this module.
+    with area-uniform points a, b of the two surfaces; distances are not squared. Returns `chamfer-l1`: 0 to infinity
+    (an empty prediction), low is better. Two samples of 100,000 points of one and the same liver give about 0.0020:
+    that is the floor. Cost: two k-d tree queries of the points, shared with the other metrics of this module.
     """
 
     applies_to: Literal["reconstruction"] = "reconstruction"
@@ -65,8 +66,8 @@ class NormalConsistency:
 
         NC = (mean over a in A of |n(a) . n(nearest b)|  +  mean over b in B of |n(b) . n(nearest a)|) / 2
 
-    with face normals. Returns `normal-consistency`: 0 to 1 (independent directions: 0.5), high is better; 0 for an empty
-    prediction. The absolute value lets flipped normals pass, as in the reference. Cost: shared with Chamfer-L1.
+    with face normals. Returns `normal-consistency`: 0 to 1 (independent directions: 0.5), high is better; 0 for an
+    empty prediction. The absolute value lets flipped normals pass, as in the reference. Cost: shared with Chamfer-L1.
     """
 
     applies_to: Literal["reconstruction"] = "reconstruction"
@@ -92,8 +93,8 @@ class FScore:
         P = share of B within t of A,  R = share of A within t of B,  F = 2 P R / (P + R)
 
     Returns `f-score-<t>` for each threshold t: 0 to 1, high is better; 0 for an empty prediction. At t = 0.01 it is
-    saturated for livers (a surface blown up by 0.008 still scores 0.999), hence 0.005 and 0.002; at 0.002 the distance of
-    the 100,000 points from each other already counts. Cost: shared with Chamfer-L1.
+    saturated for livers (a surface blown up by 0.008 still scores 0.999), hence 0.005 and 0.002; at 0.002 the distance
+    of the 100,000 points from each other already counts. Cost: shared with Chamfer-L1.
     """
 
     applies_to: Literal["reconstruction"] = "reconstruction"

@@ -1,1 +1,1 @@
-"""Measures on point clouds and on distance matrices, and their statistics: pure functions that the metric plugins share."""
+"""Measures on point clouds and distance matrices and their statistics: what metric plugins and the stage share."""

@@ -29,7 +29,7 @@ class ShapeBank:
 
     Args:
         ids: unique names of the shapes.
-        load: returns the surface of an id, in any unit, aligned to the population; called when a sample is first needed.
+        load: returns the surface of an id, in any unit, aligned to the population; called when it is first needed.
         seed: of the point samples; each shape's own sample depends on this, its id and the count alone.
         workers: threads; 0 for one on each processor.
         folder: where distances are kept from one process to the next; nowhere by default.
@@ -51,7 +51,9 @@ class ShapeBank:
     ) -> None:
         self.ids = tuple(ids)
         if len(set(self.ids)) != len(self.ids):
-            raise ValueError("expected unique ids, got " + ", ".join(sorted(i for i in self.ids if self.ids.count(i) > 1)))
+            raise ValueError(
+                "expected unique ids, got " + ", ".join(sorted(i for i in self.ids if self.ids.count(i) > 1))
+            )
         self._number = {name: k for k, name in enumerate(self.ids)}
         self._load = load
         self._seed = seed
@@ -66,14 +68,15 @@ class ShapeBank:
 
     def of(self, ids: Sequence[str]) -> ShapeSet:
         """Return some of the shapes, in this order."""
-        return ShapeSet(self, np.array([self._number[name] for name in ids], dtype=np.int64))
+        numbers = np.array([self._number[name] for name in ids], dtype=np.int64)
+        return ShapeSet(self, numbers, numbers)
 
     def surface(self, number: int) -> Surface:
         """Read a surface again, as `load` gives it."""
         return self._load(self.ids[number])
 
     def sample(self, number: int, count: int, *, purpose: str = "evaluation points") -> NDArray[np.float32]:
-        """Draw `count` points [count, 3] on one shape under its reference normalisation; another purpose, another draw."""
+        """Draw points [count, 3] on one shape under its reference normalisation; for another purpose, other points."""
         rng = np.random.default_rng(derived_seed(self._seed, purpose, self.ids[number], count))
         return sample_points(normalised(self.surface(number)), count, rng)[0].astype(np.float32)
 
@@ -89,15 +92,17 @@ class ShapeBank:
             self._points[count] = clouds
         return self._points[count]
 
-    def chamfer(self, rows: NDArray[np.int64], columns: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-        """Return the squared Chamfer distances [rows, columns] between shapes, computing only those not yet known."""
+    def chamfer(self, first: ShapeSet, second: ShapeSet, count: int) -> NDArray[np.float64]:
+        """Return the squared Chamfer distances [n, m] between two sets, computing only what is not yet known."""
         table = self._table(count)
-        wanted = np.zeros(table.shape, dtype=bool)
-        wanted[np.ix_(rows, columns)] = True
-        wanted = (wanted | wanted.T) & np.isnan(table)
-        if wanted.any():
-            self._fill(table, wanted, count)
-        return table[np.ix_(rows, columns)] + table.T[np.ix_(rows, columns)]
+        block = np.ix_(first.numbers, second.numbers)
+        directed, reverse = table[block], table.T[block]
+        if np.isnan(directed).any() or np.isnan(reverse).any():
+            wanted = np.zeros(table.shape, dtype=bool)
+            wanted[np.ix_(first.family, second.family)] = True
+            self._fill(table, (wanted | wanted.T) & np.isnan(table), count)
+            directed, reverse = table[block], table.T[block]
+        return directed + reverse
 
     def _table(self, count: int) -> NDArray[np.float64]:
         """[shapes, shapes] one-sided distances, NaN where not yet known."""
@@ -145,7 +150,8 @@ class ShapeBank:
             arrays = read_arrays(path)
         except CorruptFileError:
             return None  # it is only a cache of what can be computed again
-        return arrays["directed"].copy() if np.array_equal(arrays.get("key"), self._key) else None
+        known = "key" in arrays and np.array_equal(arrays["key"], self._key)
+        return arrays["directed"].copy() if known else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,10 +161,13 @@ class ShapeSet:
     Args:
         bank: where they and what was measured on them lie.
         numbers: [n], their places in the bank.
+        family: places of the whole set that this one was drawn from; when a distance is missing, the whole family's are
+            computed, at once and on all cores, since further draws will need them.
     """
 
     bank: ShapeBank
     numbers: NDArray[np.int64]
+    family: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -173,7 +182,7 @@ class ShapeSet:
 
     def take(self, indices: NDArray[np.integer] | Sequence[int]) -> ShapeSet:
         """Return the shapes at these places of this set."""
-        return ShapeSet(self.bank, self.numbers[np.asarray(indices, dtype=np.int64)])
+        return ShapeSet(self.bank, self.numbers[np.asarray(indices, dtype=np.int64)], self.family)
 
     def draw(self, count: int, rng: np.random.Generator) -> ShapeSet:
         """Return `count` different shapes at random (all, in order, if that is how many there are)."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def _tree_order(cloud: Clouds) -> NDArray[np.intp]:
     return _tree(cloud).indices
 
 
-def _tree(cloud: Clouds):  # noqa: ANN202  scipy is untyped
+def _tree(cloud: Clouds) -> Any:
     from scipy.spatial import cKDTree
 
     # Sliding-midpoint splits: points of a surface are even enough that the median would only cost time.
@@ -114,7 +115,9 @@ def _means_to(ordered: Clouds, rows: NDArray[np.int64], target: Clouds) -> NDArr
     return means
 
 
-def _completed(column: Callable, count: int, *, workers: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+def _completed(
+    column: Callable, count: int, *, workers: int
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
     """Yield the results of `column(0..count-1)` as they come, with few waiting at once."""
     with ThreadPoolExecutor(workers) as pool:
         numbers = iter(range(count))

@@ -1,4 +1,4 @@
-"""Two-sample measures on matrices of distances between shapes. Each returns one number a shape; the measure is their mean."""
+"""Two-sample measures on matrices of distances; each returns one number a shape, and the measure is their mean."""
 
 from __future__ import annotations
 

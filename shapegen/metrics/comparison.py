@@ -1,0 +1,107 @@
+"""Rows of the generation table: samples, and equally large draws of real training shapes, against references."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shapegen.metrics.statistics import band
+from shapegen.store import derived_seed
+
+if TYPE_CHECKING:
+    from shapegen.evaluation import GenerationSets
+    from shapegen.metrics.bank import ShapeSet
+    from shapegen.protocols import Metric
+
+Numbers = dict[str, dict[str, float | None]]
+"""Number and its {"value", "low", "high"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How often to draw.
+
+    Args:
+        draws: of equally large subsets, where there is a choice, and of the null row.
+        bootstrap: resamples behind an interval; 0 for none.
+        seed: of all draws.
+    """
+
+    draws: int
+    bootstrap: int
+    seed: int
+
+
+def generated_row(
+    metric: Metric, sets: GenerationSets, protocol: Protocol, *, advance: Callable[[int], None]
+) -> tuple[Numbers, int, int]:
+    """Compare the samples with equally many references.
+
+    Where one set is larger, equally large subsets are drawn from it again and again and the mean is the value. The
+    interval holds both: each resample over shapes is made within one of the subsets.
+
+    Returns:
+        The numbers, the size of either set, and the number of subsets.
+    """
+    size = min(len(sets.generated), len(sets.reference))
+    draws = 1 if len(sets.generated) == len(sets.reference) else max(1, protocol.draws)
+    resampled: Callable[..., Mapping[str, float]] | None = getattr(metric, "resampled", None)
+    values: dict[str, list[float]] = defaultdict(list)
+    spread: dict[str, list[float]] = defaultdict(list)
+    for draw in range(draws):
+        rng = np.random.default_rng(derived_seed(protocol.seed, "equal sets", draw))
+        equal = sets.with_generated(sets.generated.draw(size, rng), reference=sets.reference.draw(size, rng))
+        _add(values, metric(equal))
+        for _ in range(math.ceil(protocol.bootstrap / draws) if resampled else 0):
+            _add(spread, resampled(equal, rng) if resampled else {})
+        advance(1)
+    if not spread and draws > 1:
+        spread = values
+    return _numbers(values, spread), size, draws
+
+
+def null_row(
+    metric: Metric,
+    sets: GenerationSets,
+    protocol: Protocol,
+    *,
+    size: int,
+    advance: Callable[[int], None],
+) -> tuple[Numbers, int]:
+    """Compare draws of real training shapes with equally many references: mean, and 2.5 and 97.5 % quantiles.
+
+    Returns:
+        The numbers, and the size of the draws: `size`, or less where there are fewer training shapes.
+    """
+    size = min(size, len(sets.training))
+    values: dict[str, list[float]] = defaultdict(list)
+    for draw in range(protocol.draws):
+        rng = np.random.default_rng(derived_seed(protocol.seed, "null", draw))
+        reference: ShapeSet = sets.reference.draw(size, rng)
+        _add(values, metric(sets.with_generated(sets.training.draw(size, rng), reference=reference)))
+        advance(1)
+    return _numbers(values, values), size
+
+
+def _add(lists: dict[str, list[float]], numbers: Mapping[str, float]) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}, expected a finite number")
+        lists[name].append(float(value))
+
+
+def _numbers(values: Mapping[str, list[float]], spread: Mapping[str, list[float]]) -> Numbers:
+    result: dict[str, dict[str, Any]] = {}
+    for name, each in values.items():
+        ends = band(spread[name]) if spread.get(name) else None
+        result[name] = {
+            "value": float(np.mean(each)),
+            "low": ends.low if ends else None,
+            "high": ends.high if ends else None,
+        }
+    return result
