@@ -1,0 +1,188 @@
+"""Vector figures: loss curves, histogram of volumes, timings. Each function returns one inline SVG element as text."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from shapegen.report.render import GENERATED, REAL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#33658f", "#c7741c", "#3a8f6d", "#8a5a94", "#777777", "#a8a02c")
+"""For lines: distinct in hue and lightness; dashes tell them apart in grey print as well."""
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+
+_INK = "#010203"
+"""Stands for the text's colour while drawing; in the SVG it becomes `currentColor`: a figure follows its page."""
+
+
+def loss_curves(records: Sequence[Mapping[str, Any]], *, name: str, title: str) -> str | None:
+    """Draw the losses of one stage over its steps, the vertical axis logarithmic.
+
+    Args:
+        records: rows of `log.jsonl`: "step" and numbers. A step that was logged twice (a resumed run) counts once, the
+            last time. Numbers named "...loss..." are drawn, or, where there are none, all of them.
+        name: prefix of the ids in the SVG, unique in its page.
+        title: what is shown.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
+    series = _series(records)
+    if not series:
+        return None
+    figure, axes = _figure(5.2, 3.0)
+    for k, (label, points) in enumerate(series.items()):
+        steps, values = np.array(sorted(points.items()), dtype=np.float64).T
+        shown = values > 0
+        axes.plot(
+            steps[shown],
+            values[shown],
+            color=COLOURS[k % len(COLOURS)],
+            linestyle=_DASHES[k % len(_DASHES)],
+            marker="o" if shown.sum() < 3 else None,
+            linewidth=1.4,
+            label=label.replace("_", " "),
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.set_title(title)
+    axes.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure, name=name, label=f"{title}: {', '.join(series)} over {_steps(series)} steps")
+
+
+def volume_histogram(real: Sequence[float], generated: Sequence[float], *, name: str = "volumes") -> str | None:
+    """Draw the distributions of volumes in mL, each as a share of its own set, with the medians marked."""
+    sets = [
+        (label, np.asarray(values, dtype=np.float64), _hex(colour), style, hatch)
+        for label, values, colour, style, hatch in (
+            ("real", real, REAL, "-", ""),
+            ("generated", generated, GENERATED, "--", "///"),
+        )
+        if len(values)
+    ]
+    if not sets:
+        return None
+    everything = np.concatenate([values for _, values, *_ in sets])
+    edges = np.histogram_bin_edges(everything, bins=min(24, max(6, round(2 * len(everything) ** 0.4))))
+    figure, axes = _figure(5.2, 3.0)
+    for label, values, colour, style, hatch in sets:
+        share = 100 * np.histogram(values, bins=edges)[0] / len(values)
+        median = np.median(values)
+        text = f"{label} (n = {len(values)}, median {median:,.0f} mL)"
+        axes.stairs(share, edges, fill=True, facecolor=colour, alpha=0.3, hatch=hatch)
+        axes.stairs(share, edges, color=colour, linewidth=1.6, linestyle=style, label=text)
+        axes.axvline(median, ymax=0.76, color=colour, linewidth=1.2, linestyle=style)
+    axes.set_xlabel("volume [mL]")
+    axes.set_ylabel("share of the set [%]")
+    axes.set_title("Volumes")
+    axes.margins(y=0.32)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, labelcolor=_INK, loc="upper right")
+    medians = ", ".join(f"{label} median {np.median(values):.0f} mL, n = {len(values)}" for label, values, *_ in sets)
+    return _svg(figure, name=name, label=f"Histogram of volumes: {medians}")
+
+
+def stage_timings(seconds: Mapping[str, float], *, name: str = "timings") -> str | None:
+    """Draw the time that each stage took as horizontal bars, with the times written at them."""
+    if not seconds:
+        return None
+    figure, axes = _figure(5.2, 0.7 + 0.34 * len(seconds))
+    bars = axes.barh(list(seconds), list(seconds.values()), color=COLOURS[0], height=0.62)
+    axes.bar_label(bars, [duration(value) for value in seconds.values()], padding=4, color=_INK, fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.16)
+    axes.set_xlabel("seconds")
+    axes.tick_params(axis="y", length=0)
+    spoken = ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
+    return _svg(figure, name=name, label=f"Time of each stage: {spoken}")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person writes it: `4.2 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _series(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[float, float]]:
+    """Return for each name the values by step, losses only where there are any."""
+    series: dict[str, dict[float, float]] = {}
+    for record in records:
+        step = record.get("step")
+        if not _is_number(step):
+            continue
+        for key, value in record.items():
+            if key != "step" and _is_number(value) and value > 0:
+                series.setdefault(key, {})[float(step)] = float(value)  # type: ignore[arg-type]
+    losses = {key: points for key, points in series.items() if "loss" in key.lower()}
+    return losses or series
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _steps(series: Mapping[str, Mapping[float, float]]) -> str:
+    return f"{max(max(points) for points in series.values()):.0f}"
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure without pyplot, whose state is shared by everybody in the process."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    axes.tick_params(which="both", colors=_INK, labelsize=9)
+    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        text.set_color(_INK)
+    axes.title.set_fontsize(11)
+    return figure, axes
+
+
+def _svg(figure: Figure, *, name: str, label: str) -> str:
+    """Return the figure as an SVG element that can stand beside others in one HTML page: ids prefixed, text kept as
+    text, no document type, no metadata, equal for equal data."""
+    from html import escape
+
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    stream = io.StringIO()
+    style = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "DejaVu Sans", "hatch.linewidth": 0.4}
+    with mpl.rc_context(cast(Any, style)):
+        FigureCanvasSVG(figure).print_svg(
+            stream, metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
+        )
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r"url\(#", f"url(#{name}-", text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    # matplotlib writes its reset of strokes for the whole page; it belongs to this figure.
+    text = re.sub(r"<style[^>]*>\*\{", f'<style type="text/css">[data-figure="{name}"] *{{', text)
+    text = text.replace(_INK, "currentColor").replace("'DejaVu Sans'", "'DejaVu Sans', sans-serif")
+    opening = f'<svg role="img" data-figure="{escape(name)}" aria-label="{escape(label)}" '
+    return text.replace("<svg ", opening, 1).rstrip()

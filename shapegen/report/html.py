@@ -1,0 +1,130 @@
+"""One self-contained HTML page, without scripts and without a network, and the elements that it is put together from.
+
+Every function that takes text escapes it; what is already HTML is named `body` or `html`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from shapegen.report.contact_sheet import Picture
+from shapegen.report.render import Image, View, png
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of the page.
+
+    Args:
+        id: its anchor.
+        title: its heading and its entry among the links; text.
+        body: HTML.
+    """
+
+    id: str
+    title: str
+    body: str
+
+
+def page(*, title: str, facts: Mapping[str, str], summary: Sequence[str], sections: Sequence[Section]) -> str:
+    """Return the whole page.
+
+    Args:
+        title: text.
+        facts: the headline: short names and values, text.
+        summary: sentences, text.
+        sections: in order; those with an empty body are left out.
+    """
+    shown = [section for section in sections if section.body]
+    template = Template((files("shapegen.report") / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(title),
+        facts="".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()),
+        summary="".join(f"<p>{escape(sentence)}</p>" for sentence in summary),
+        links="".join(f'<li><a href="#{escape(each.id)}">{escape(each.title)}</a></li>' for each in shown),
+        sections="\n".join(
+            f'<section id="{escape(each.id)}" aria-labelledby="{escape(each.id)}-title">'
+            f'<h2 id="{escape(each.id)}-title">{escape(each.title)}</h2>{each.body}</section>'
+            for each in shown
+        ),
+    )
+
+
+def embedded(image: Image, *, alt: str) -> str:
+    """Return an image as an `img` with its PNG in it."""
+    data = base64.b64encode(png(image)).decode()
+    height, width = image.shape[:2]
+    return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{escape(alt)}">'
+
+
+def picture(shape: Picture, *, views: Sequence[View]) -> str:
+    """Return one shape, seen from each view, with its label."""
+    kind = "real" if shape.real else "generated"
+    drawn = "".join(
+        embedded(image, alt=f"{kind} shape {shape.id}, {view} view")
+        for image, view in zip(shape.images, views, strict=True)
+    )
+    note = f"<br>{escape(shape.note)}" if shape.note else ""
+    return f'<figure class="shape {kind}">{drawn}<figcaption>{escape(shape.id)}{note}</figcaption></figure>'
+
+
+def gallery(pictures: Iterable[Picture], *, views: Sequence[View], heading: str) -> str:
+    """Return pictures in a grid under a heading."""
+    shapes = "".join(picture(shape, views=views) for shape in pictures)
+    return f'<div><h3>{escape(heading)}</h3><div class="shapes">{shapes}</div></div>' if shapes else ""
+
+
+def pair(left: Picture, right: Picture, *, views: Sequence[View], caption: str) -> str:
+    """Return two shapes side by side, with one caption."""
+    both = picture(left, views=views) + picture(right, views=views)
+    return f'<figure class="pair">{both}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def paragraph(text: str, *, style: str = "") -> str:
+    """Return a paragraph; `style` is a class of the page's style sheet."""
+    return f'<p class="{escape(style)}">{escape(text)}</p>' if style else f"<p>{escape(text)}</p>"
+
+
+def folded(summary: str, body: str, *, is_open: bool = False) -> str:
+    """Return a part that opens on demand, by mouse or by keyboard."""
+    return f"<details{' open' if is_open else ''}><summary>{escape(summary)}</summary>{body}</details>" if body else ""
+
+
+def code(text: str) -> str:
+    """Return preformatted text."""
+    return f'<pre tabindex="0">{escape(text)}</pre>'
+
+
+def listing(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, most: int = 1000) -> str:
+    """Return a plain table of text, at most `most` rows of it; a `Link` in a cell becomes a link."""
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = "".join(
+        f'<tr><th scope="row">{_cell(row[0])}</th>' + "".join(f"<td>{_cell(cell)}</td>" for cell in row[1:]) + "</tr>"
+        for row in rows[:most]
+    )
+    rest = paragraph(f"{len(rows) - most} more are not shown.", style="note") if len(rows) > most else ""
+    return (
+        f'<div class="wide" role="region" aria-label="{escape(caption)}" tabindex="0"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{rest}"
+    )
+
+
+class Link(str):
+    """A path, relative to the page, that a cell links to; its text is the path."""
+
+    __slots__ = ()
+
+
+def _cell(text: str) -> str:
+    if not isinstance(text, Link):
+        return escape(text)
+    from urllib.parse import quote
+
+    return f'<a href="{quote(text)}">{escape(text)}</a>'

@@ -1,0 +1,193 @@
+"""The sections of the report page, each from the material of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shapegen.report import figures
+from shapegen.report.contact_sheet import BAR_MM, Picture
+from shapegen.report.html import Link, Section, code, folded, gallery, listing, pair, paragraph
+from shapegen.report.material import Material
+from shapegen.report.render import View
+from shapegen.report.tables import (
+    facts_table,
+    generation_table,
+    novelty_table,
+    number,
+    reconstruction_table,
+    to_html,
+    validity_table,
+)
+
+UNITS = (
+    "Distances are in units of the canonical cube [-0.5, 0.5]³ or of the metric's own normalisation (see the "
+    "documentation of each metric); volumes in mL. Intervals are 95 % intervals."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pictures:
+    """What was drawn.
+
+    Args:
+        views: the views of each picture.
+        extent_mm: what the width of a picture shows.
+        real: real shapes.
+        real_from: where they are from, in words.
+        generated: samples.
+        pairs: a sample, its nearest training shape, and a caption.
+    """
+
+    views: tuple[View, ...]
+    extent_mm: float
+    real: Sequence[Picture]
+    real_from: str
+    generated: Sequence[Picture]
+    pairs: Sequence[tuple[Picture, Picture, str]]
+
+
+def sections(material: Material, pictures: Pictures) -> list[Section]:
+    """Return every section of the page, in order."""
+    return [
+        Section(id="notes", title="Notes", body=_notes(material)),
+        Section(id="shapes", title="Shapes", body=_shapes(material, pictures)),
+        Section(id="neighbours", title="Nearest training shapes", body=_neighbours(pictures)),
+        Section(id="reconstruction", title="Reconstruction", body=_table(material, "reconstruction")),
+        Section(id="generation", title="Generation", body=_table(material, "generation")),
+        Section(id="novelty", title="Novelty and validity", body=_novelty(material)),
+        Section(id="volumes", title="Volumes", body=_figure(figures.volume_histogram(*material.volumes()))),
+        Section(id="training", title="Training", body=_training(material)),
+        Section(id="inputs", title="Inputs", body=_inputs(material)),
+        Section(id="meshes", title="Meshes", body=_meshes(material)),
+        Section(id="timings", title="Timings", body=_figure(figures.stage_timings(material.seconds))),
+        Section(
+            id="configuration", title="Configuration", body=folded("Resolved configuration", code(material.config))
+        ),
+        Section(id="provenance", title="Provenance", body=_provenance(material)),
+    ]
+
+
+def _notes(material: Material) -> str:
+    found = [*(material.population.notes if material.population else ()), *material.manifest.get("notes", ())]
+    for row in material.metrics.get("failed", ()):
+        found.append(f"metric {row.get('plugin')} failed while {row.get('doing')}: {row.get('error')}")
+    return "".join(paragraph(str(note)) for note in dict.fromkeys(found))
+
+
+def _shapes(material: Material, pictures: Pictures) -> str:
+    width = 100 * BAR_MM / pictures.extent_mm
+    # The bar is drawn inside a box as wide as one picture, so that it scales with the pictures.
+    bar = (
+        f'<div class="shapes" role="img" aria-label="scale bar of {BAR_MM:.0f} mm"><div><span class="bar" '
+        f'style="width:{width:.2f}%"></span> <small>{BAR_MM:.0f} mm</small></div></div>'
+    )
+    missing = _absent(material, "prepare") + _absent(material, "sample")
+    if not pictures.real and not pictures.generated:
+        return missing
+    named = " and ".join(pictures.views)
+    caption = (
+        f"Each shape in {named} view (the patient's right on the left), all at one scale, aligned to the population. "
+        "Generated shapes are the first of the list, none chosen."
+    )
+    sides = gallery(pictures.real, views=pictures.views, heading=f"Real ({pictures.real_from})")
+    sides += gallery(pictures.generated, views=pictures.views, heading="Generated")
+    return f'{paragraph(caption, style="note")}{missing}<div class="sides">{sides}<div>{bar}</div></div>'
+
+
+def _neighbours(pictures: Pictures) -> str:
+    pairs = "".join(pair(left, right, views=pictures.views, caption=text) for left, right, text in pictures.pairs)
+    if not pairs:
+        return ""
+    intro = "The samples that are nearest to a training shape, nearest first, each beside that shape: a copy would look the same."
+    return f'{paragraph(intro, style="note")}<div class="pairs">{pairs}</div>'
+
+
+def _table(material: Material, name: str) -> str:
+    describe = reconstruction_table if name == "reconstruction" else generation_table
+    table = describe(material.metrics)
+    if table:
+        return to_html(table) + paragraph(UNITS, style="note")
+    return _absent(material, "evaluate") or paragraph(f"No {name} metric was computed.", style="absent")
+
+
+def _novelty(material: Material) -> str:
+    tables = [table for describe in (novelty_table, validity_table) if (table := describe(material.metrics))]
+    return "".join(to_html(table) for table in tables) or _absent(material, "evaluate")
+
+
+def _training(material: Material) -> str:
+    titles = {"fit": "Fitting the weight space", "train": "Training the denoiser"}
+    drawn = [
+        figures.loss_curves(rows, name=f"loss-{stage}", title=titles.get(stage, stage))
+        for stage, rows in material.logs.items()
+    ]
+    curves = "".join(f"<div>{figure}</div>" for figure in drawn if figure)
+    absent = _absent(material, "fit") + _absent(material, "train")
+    return absent + (f'<div class="figures">{curves}</div>' if curves else "")
+
+
+def _inputs(material: Material) -> str:
+    population = material.population
+    if population is None:
+        return _absent(material, "prepare")
+    sizes = ", ".join(f"{count} {split}" for split, count in material.split_sizes().items())
+    groups = len({shape.group for shape in population.shapes})
+    body = paragraph(f"{len(population.shapes)} shapes of {groups} patients or groups: {sizes}.")
+    left = [(row.get("file", ""), row.get("reason", "")) for row in population.unusable]
+    body += folded(
+        f"{len(left)} inputs could not be used", listing("Inputs that could not be used", ("file", "reason"), left)
+    )
+    repaired = [(shape.id, "; ".join(map(str, found))) for shape in population if (found := shape.meta.get("repairs"))]
+    body += folded(f"{len(repaired)} inputs were repaired", listing("Repaired inputs", ("shape", "repairs"), repaired))
+    shapes = [(shape.id, shape.group, shape.split, number(float(shape.volume_ml))) for shape in population]
+    return body + folded(
+        "All shapes", listing("Shapes of the population", ("shape", "group", "split", "volume [mL]"), shapes)
+    )
+
+
+def _meshes(material: Material) -> str:
+    if "sample" in material.missing:
+        return _absent(material, "sample")
+    rows = [
+        (
+            Link("../sample/" + str(sample["file"]))
+            if sample.get("file")
+            else f"{sample.get('id', '')}: empty, no mesh",
+            number(sample.get("volume_ml")),
+            number(sample.get("components")),
+            _yes(sample.get("closed")),
+            _yes(sample.get("oriented")),
+        )
+        for sample in material.samples
+    ]
+    columns = ("file", "volume [mL]", "components", "closed", "oriented")
+    intro = (
+        f"The generated meshes lie in the run folder under sample/meshes ({material.space}). The links work while this "
+        "page lies in its run folder."
+    )
+    return paragraph(intro) + folded(f"{len(rows)} generated shapes", listing("Generated shapes", columns, rows))
+
+
+def _provenance(material: Material) -> str:
+    if not material.manifest:
+        return paragraph("The run folder has no manifest.", style="absent")
+    whole = json.dumps(material.manifest, indent=1, sort_keys=True, ensure_ascii=False)
+    if len(whole) > 500_000:
+        whole = whole[:500_000] + "\n… cut here; the whole is in manifest.json"
+    return folded(
+        "Facts", facts_table("Manifest", {k: v for k, v in material.manifest.items() if k != "inputs"})
+    ) + folded("Whole manifest", code(whole))
+
+
+def _figure(svg: str | None) -> str:
+    return f'<div class="figures"><div>{svg}</div></div>' if svg else ""
+
+
+def _absent(material: Material, stage: str) -> str:
+    return paragraph(material.missing[stage], style="absent") if stage in material.missing else ""
+
+
+def _yes(value: object) -> str:
+    return "n/a" if value is None else "yes" if value else "no"
