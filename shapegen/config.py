@@ -66,11 +66,13 @@ def split_slot(value: str | Mapping[str, Any]) -> dict[str, Any]:
 class SplitConfig(Config):
     """How the population is divided, always by patient group."""
 
-    validation: float = Field(0.15, ge=0, lt=1, description="Share of the patient groups for early stopping.")
-    test: float = Field(0.15, ge=0, lt=1, description="Share of the patient groups for reported numbers.")
-    folds: int | None = Field(None, ge=2, description="Number of folds; null: one split by the shares above.")
-    fold: int = Field(0, ge=0, description="Which fold is the test split, from 0.")
-    file: str | None = Field(None, description="JSON file {group: split} that gives the split; null: by hash of the group.")
+    validation: float = Field(default=0.15, ge=0, lt=1, description="Share of the patient groups for early stopping.")
+    test: float = Field(default=0.15, ge=0, lt=1, description="Share of the patient groups for reported numbers.")
+    folds: int | None = Field(default=None, ge=2, description="Number of folds; null: one split by the shares above.")
+    fold: int = Field(default=0, ge=0, description="Which fold is the test split, from 0.")
+    file: str | None = Field(
+        default=None, description="JSON file {group: split} that gives the split; null: by hash of the group."
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> SplitConfig:
@@ -84,70 +86,83 @@ class SplitConfig(Config):
 class PrepareConfig(Config):
     """From files to aligned shapes with training samples."""
 
-    samples: int = Field(60000, ge=1000, description="Points with signed distance for each shape.")
+    samples: int = Field(default=60000, ge=1000, description="Points with signed distance for each shape.")
     sigma: float = Field(
-        0.02, gt=0, le=0.5, allow_inf_nan=False, description="Spread of the points near the surface, canonical units."
+        default=0.02,
+        gt=0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="Spread of points about the surface, canonical units.",
     )
-    align: bool = Field(True, description="Align every shape rigidly to the population's mean.")
-    workers: int = Field(0, ge=0, description="Processes that read files; 0: as many as there are cores.")
+    align: bool = Field(default=True, description="Align every shape rigidly to the population's mean.")
+    workers: int = Field(default=0, ge=0, description="Processes that read files; 0: as many as there are cores.")
 
 
 class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
-    refine_steps: int = Field(150, ge=0, description="Steps that refine each shape's own INR from the space's.")
+    refine_steps: int = Field(default=150, ge=0, description="Steps that refine each shape's own INR from the space's.")
+    refine_points: int = Field(default=512, ge=1, description="Samples for each shape and step.")
+    refine_learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
 
 
 class DiffusionConfig(Config):
     """The noise process, the training of the denoiser, and the sampler."""
 
-    process: Literal["edm", "flow"] = Field("edm", description="EDM-preconditioned diffusion, or flow matching.")
-    steps: int = Field(3000, ge=1, description="Training steps at most.")
-    batch: int = Field(64, ge=1, description="Codes in each training step.")
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
-    ema: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept.")
-    patience: int = Field(10, ge=1, description="Held-out evaluations without improvement before training stops.")
-    evaluate_every: int = Field(100, ge=1, description="Training steps between held-out evaluations.")
-    sampler: Literal["ddim", "heun", "dpm-solver++", "euler"] = Field("heun", description="ODE solver; flow takes euler or heun.")
-    sampler_steps: int = Field(32, ge=1, description="Steps of the sampler.")
-    sigma_min: float = Field(0.002, gt=0, allow_inf_nan=False, description="Lowest noise level of the sampler.")
-    sigma_max: float = Field(80.0, gt=0, allow_inf_nan=False, description="Highest noise level of the sampler.")
+    process: Literal["edm", "flow"] = Field(default="edm", description="EDM diffusion or flow matching.")
+    steps: int = Field(default=3000, ge=1, description="Training steps at most.")
+    batch: int = Field(default=64, ge=1, description="Codes in each training step.")
+    learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept.")
+    patience: int = Field(default=10, ge=1, description="Evaluations without improvement before training stops.")
+    evaluate_every: int = Field(default=100, ge=1, description="Training steps between held-out evaluations.")
+    sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(
+        default="heun", description="ODE solver; euler and flow-heun go along the time of flow matching."
+    )
+    sampler_steps: int = Field(default=32, ge=1, description="Steps of the sampler.")
+    sigma_min: float = Field(default=0.002, gt=0, allow_inf_nan=False, description="Lowest noise level of the sampler.")
+    sigma_max: float = Field(default=80.0, gt=0, allow_inf_nan=False, description="Highest noise level of the sampler.")
 
     @model_validator(mode="after")
     def _possible(self) -> DiffusionConfig:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min is below sigma_max, got {self.sigma_min} and {self.sigma_max}")
+        if self.process != "flow" and self.sampler in ("euler", "flow-heun"):
+            raise ValueError(
+                f"sampler '{self.sampler}' needs process 'flow'; '{self.process}' takes ddim, heun or dpmpp-2m"
+            )
         return self
 
 
 class SampleConfig(Config):
     """Drawing new shapes."""
 
-    count: int = Field(100, ge=1, description="Shapes to draw.")
-    resolution: int = Field(128, ge=8, le=1024, description="Cells of the meshing grid along each axis.")
-    format: Literal["ply", "stl", "glb", "obj"] = Field("ply", description="File format of the meshes, in mm.")
+    count: int = Field(default=100, ge=1, description="Shapes to draw.")
+    resolution: int = Field(default=128, ge=8, le=1024, description="Cells of the meshing grid along each axis.")
+    format: Literal["ply", "stl", "glb", "obj"] = Field(default="ply", description="File format of the meshes, in mm.")
 
 
 class EvaluateConfig(Config):
     """How metrics are computed."""
 
-    points: int = Field(2048, ge=16, description="Surface points for each shape in set metrics.")
-    resolution: int = Field(128, ge=8, le=1024, description="Lattice for volumetric measures, along each axis.")
-    bootstrap: int = Field(1000, ge=0, description="Resamples behind each 95 % interval.")
-    null_draws: int = Field(200, ge=0, description="Draws of real training shapes behind the null row.")
+    points: int = Field(default=2048, ge=16, description="Surface points for each shape in set metrics.")
+    resolution: int = Field(default=128, ge=8, le=1024, description="Lattice for volumetric measures, along each axis.")
+    bootstrap: int = Field(default=1000, ge=0, description="Resamples behind each 95 % interval.")
+    null_draws: int = Field(default=200, ge=0, description="Draws of real training shapes behind the null row.")
 
 
 class RunConfig(Config):
     """Everything that decides a run's result."""
 
-    preset: Literal["smoke", "cpu", "paper"] = Field("cpu", description="The defaults to start from.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random number of the run.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where tensors are computed.")
-    threads: int = Field(0, ge=0, description="Threads of torch; 0: as torch decides.")
-    cache: str | None = Field(None, description="Folder of per-item results shared by runs; null: in the run folder.")
+    preset: Literal["smoke", "cpu", "paper"] = Field(default="cpu", description="The defaults to start from.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of every random number of the run.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where tensors are computed.")
+    threads: int = Field(default=0, ge=0, description="Threads of torch; 0: as torch decides.")
+    cache: str | None = Field(default=None, description="Folder of results that runs share; null: in the run folder.")
     organ: Slot = Slot(name="liver")
-    data: tuple[str, ...] = Field((), description="PATH[:PRESET] of data; none: the organ's embedded population.")
+    data: tuple[str, ...] = Field(default=(), description="PATH[:PRESET]; none: the organ's embedded population.")
     split: SplitConfig = SplitConfig()
     prepare: PrepareConfig = PrepareConfig()
     inr: Slot = Slot(name="siren")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from shapegen.config import LIST_SLOTS, SLOTS, RunConfig, Slot, split_slot
-from shapegen.errors import ConfigError, PluginNotFoundError, PluginRaisedError
+from shapegen.configfile import parse_set, read_file
+from shapegen.errors import ConfigError, PluginCollisionError, PluginNotFoundError, PluginRaisedError
 from shapegen.plugin import Config
 from shapegen.presets import PRESETS
 from shapegen.registry import Catalog, Entry
@@ -28,23 +27,6 @@ class Layer:
 
     label: str
     values: Mapping[str, Any]
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key}' is given twice", node.value[index][0].start_mark
-                )
-        return cast("dict[Any, Any]", super().construct_mapping(node, deep=deep))
-
-
-# YAML 1.1 reads 1e-3 as text, because it wants a dot before the exponent and a sign in it
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def load_config(
@@ -104,16 +86,22 @@ def resolve(config: RunConfig, catalog: Catalog, *, layers: Sequence[Layer] = ()
         for slot in config.slots(field):
             try:
                 entry = catalog.find(kind, slot.name)
-            except PluginNotFoundError as error:
-                raise PluginNotFoundError(f"{field.replace('_', '-')}: {error}") from None
-            options = validate_options(entry, slot.options, where=_where((field,), layers))
+            except (PluginNotFoundError, PluginCollisionError) as error:
+                where = _where((field, "name"), layers)
+                raise type(error)(f"{where}: {error}" if where else str(error)) from None
+            options = validate_options(entry, slot.options, where=partial(_where_option, field, layers))
             resolved.append(Slot(name=slot.name, options=options.model_dump(mode="json")))
         changes[field] = tuple(resolved) if field in LIST_SLOTS else resolved[0]
     return config.model_copy(update=changes)
 
 
-def validate_options(entry: Entry, options: Mapping[str, Any], *, where: str = "") -> Config:
+def validate_options(
+    entry: Entry, options: Mapping[str, Any], *, where: Callable[[tuple[str | int, ...]], str] = lambda option: ""
+) -> Config:
     """Return a plugin's config object for these options.
+
+    Args:
+        where: names the place that gave an option.
 
     Raises:
         ConfigError: an option is unknown or impossible; the text names the plugin and the field.
@@ -122,59 +110,13 @@ def validate_options(entry: Entry, options: Mapping[str, Any], *, where: str = "
     try:
         return entry.plugin.config.model_validate(dict(options))
     except ValidationError as error:
-        prefix = f"{where}: " if where else ""
-        faults = "; ".join(_describe(each, entry.plugin.config, thing="option") for each in error.errors())
+        errors = error.errors()
+        places = sorted({where(each["loc"]) for each in errors} - {""})
+        prefix = f"{', '.join(places)}: " if places else ""
+        faults = "; ".join(_describe(each, entry.plugin.config, thing="option") for each in errors)
         raise ConfigError(f"{prefix}{entry}: {faults}; see `shapegen show {entry.kind}/{entry.name}`") from None
     except Exception as error:
         raise PluginRaisedError(str(entry), "checking its options", error) from error
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a configuration file: `.toml`, or YAML under any other of .yaml, .yml and .json.
-
-    Raises:
-        ConfigError: it is not there, not readable, or does not hold a mapping.
-    """
-    if path.suffix not in (".toml", ".yaml", ".yml", ".json"):
-        raise ConfigError(f"{path}: a configuration is a .yaml, .yml, .json or .toml file")
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {_one_line(error)}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, got {type(data).__name__}")
-    return {str(key): value for key, value in data.items()}
-
-
-def parse_set(text: str) -> dict[str, Any]:
-    """Parse `a.b=value` into `{"a": {"b": value}}`; the value is YAML.
-
-    Raises:
-        ConfigError: there is no `=`, or the value is not YAML.
-    """
-    key, equals, raw = text.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"--set {text}: expected key=value, such as denoiser.depth=6 or metrics='[mmd]'")
-    if parts[0] in LIST_SLOTS and len(parts) > 1:
-        raise ConfigError(f"--set {text}: {parts[0]} is a list; give all of it, such as {parts[0]}='[{{name: ..., option: 1}}]'")
-    try:
-        value: Any = yaml.load(raw, _Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: {_one_line(error)}") from error
-    for part in reversed(parts):
-        value = {part: value}
-    return cast("dict[str, Any]", value)
-
-
-def to_yaml(config: RunConfig) -> str:
-    """Return the configuration as YAML that `load_config` reads back to the same."""
-    return yaml.safe_dump(config.to_json(), sort_keys=False, allow_unicode=True, width=120)
 
 
 def _default_slots() -> dict[str, Any]:
@@ -237,6 +179,10 @@ def _where(location: Sequence[str | int], layers: Sequence[Layer]) -> str:
     return ""
 
 
+def _where_option(field: str, layers: Sequence[Layer], option: Sequence[str | int]) -> str:
+    return _where((field, "options", *option), layers)
+
+
 _MISSING = object()
 
 
@@ -251,7 +197,11 @@ def _describe(error: ErrorDetails, model: type[BaseModel], *, thing: str) -> str
     if error["type"] == "extra_forbidden":
         known = _fields(model, error["loc"][:-1])
         near = difflib.get_close_matches(location[-1].replace("-", "_"), known, n=1)
-        hint = f"did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else f"there are {', '.join(known) or 'none'}"
+        hint = (
+            f"did you mean '{'.'.join([*location[:-1], near[0]])}'?"
+            if near
+            else f"there are {', '.join(known) or 'none'}"
+        )
         return f"unknown {thing} '{name}'; {hint}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
@@ -268,7 +218,3 @@ def _fields(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
             return []
         model = annotation
     return list(model.model_fields)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,0 +1,155 @@
+"""The public functions of `import shapegen`: what the commands do, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shapegen.config import RunConfig
+from shapegen.discovery import discover
+from shapegen.manifest import CONFIG, read_config, read_manifest
+from shapegen.progress import say
+from shapegen.registry import Catalog, Entry
+from shapegen.run import Run
+from shapegen.settings import load_config
+
+
+def learn(
+    out: str | Path | None = None,
+    *,
+    organ: str | None = None,
+    data: Sequence[str | Path] = (),
+    denoiser: str | None = None,
+    inr: str | None = None,
+    weight_space: str | None = None,
+    metrics: Sequence[str] = (),
+    preset: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+) -> Run:
+    """Do what `shapegen run` does: bring all stages of a run folder up to date, and return the run, open for reading.
+
+    Args:
+        out: the run folder; None: `runs/<organ>`.
+        organ, denoiser, inr, weight_space, metrics: names of plugins, as `list_plugins` gives them.
+        data: `PATH[:PRESET]`, several; none: the organ's embedded population.
+        preset: "smoke", "cpu" or "paper".
+        config: a YAML or TOML file.
+        settings: further values as in such a file, such as `{"denoiser": {"name": "transformer", "depth": 6}}`.
+        seed: the run's seed.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        ShapegenError: see `shapegen.errors`; what is finished stays, and calling again goes on from there.
+    """
+    from shapegen.pipeline import run_pipeline
+
+    catalog = discover()
+    flags = {
+        "organ": organ,
+        "data": [str(source) for source in data] or None,
+        "denoiser": denoiser,
+        "inr": inr,
+        "weight_space": weight_space,
+        "metrics": list(metrics) or None,
+        "preset": preset,
+        "seed": seed,
+        "device": device,
+    }
+    folder, resolved = configure(
+        catalog,
+        out=None if out is None else Path(out),
+        file=None if config is None else Path(config),
+        flags={**(settings or {}), **{key: value for key, value in flags.items() if value is not None}},
+    )
+    with Run.create(folder, resolved, catalog=catalog) as run:
+        run_pipeline(run)
+    return open_run(folder)
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run folder for reading.
+
+    Raises:
+        RunFolderError: it is none, or another version's.
+    """
+    return Run.open(Path(folder), catalog=discover(), lock=False)
+
+
+def sample(
+    run: Run | str | Path,
+    n: int | None = None,
+    *,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    mesh_format: str | None = None,
+    resolution: int | None = None,
+) -> Any:
+    """Draw new shapes from a trained run as meshes in mm; return what `shapegen.stages.sample.draw` does.
+
+    Args:
+        run: a run, or its folder.
+        n: shapes to draw; None: as the run's configuration says.
+        out: folder for the meshes; None: `drawn/seed-<seed>` in the run folder.
+        seed: another seed gives other shapes; None: the run's.
+        mesh_format: "ply", "stl", "glb" or "obj"; None: the run's.
+        resolution: cells of the meshing grid along each axis; None: the run's.
+
+    Raises:
+        StageMissingError: the run is not trained.
+        RunFolderError: the run folder's stages do not fit its configuration.
+    """
+    from shapegen.pipeline import check_upstream
+    from shapegen.stages.sample import draw
+
+    opened = run if isinstance(run, Run) else open_run(run)
+    check_upstream(opened, "sample")
+    seed = opened.seed if seed is None else seed
+    return draw(
+        opened,
+        count=n or opened.config.sample.count,
+        seed=seed,
+        out=Path(out) if out is not None else opened.folder / "drawn" / f"seed-{seed}",
+        mesh_format=mesh_format or opened.config.sample.format,
+        resolution=resolution or opened.config.sample.resolution,
+    )
+
+
+def list_plugins(kind: str | None = None) -> list[Entry]:
+    """Return the plugins (of one kind) with their provenance.
+
+    Raises:
+        PluginNotFoundError: there is no such kind.
+    """
+    return discover().entries(kind)
+
+
+def configure(
+    catalog: Catalog,
+    *,
+    out: Path | None,
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+) -> tuple[Path, RunConfig]:
+    """Decide on the run folder and the configuration.
+
+    An existing run folder that is named without a file or preset keeps its configuration, changed by the flags alone:
+    the command that goes on with a run need not repeat how it was started.
+
+    Raises:
+        ShapegenError: as `shapegen.settings.load_config` and `shapegen.manifest.read_manifest`.
+    """
+    base = None
+    flags = flags or {}
+    fresh = file is not None or flags.get("preset") is not None or any(text.startswith("preset=") for text in sets)
+    if out is not None and not fresh and (out / CONFIG).exists():
+        read_manifest(out)
+        base = read_config(out)
+        say(f"going on with the configuration in {out / CONFIG}")
+    label = str(out / CONFIG) if out is not None else ""
+    config = load_config(catalog, file=file, base=base, flags=flags, sets=sets, base_label=label)
+    return out or Path("runs") / config.organ.name.rpartition(":")[2], config

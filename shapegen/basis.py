@@ -1,0 +1,139 @@
+"""The stages of a run, and everything that the result of each depends on: its *basis*, whose hash is its *key*."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shapegen.config import SLOTS
+from shapegen.errors import CorruptFileError
+from shapegen.run import STAGE, Run
+from shapegen.store import read_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of the road from data to report.
+
+    Args:
+        name: also its folder and its command.
+        module: has `compute(run, folder)`.
+        upstream: stages whose results it reads directly.
+        sections: dotted parts of the configuration that change its result, beside those of upstream stages.
+        excluded: dotted parts of those sections that do not.
+        reads_data: its basis includes the inputs.
+    """
+
+    name: str
+    module: str
+    upstream: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    reads_data: bool = False
+
+
+STAGES: tuple[Stage, ...] = (
+    # `data` is not a section: the fingerprints of what was found there stand for it, wherever it lies
+    Stage(
+        name="prepare",
+        module="shapegen.stages.prepare",
+        sections=("organ", "split", "prepare"),
+        excluded=("prepare.workers", "split.file"),
+        reads_data=True,
+    ),
+    Stage(
+        name="fit",
+        module="shapegen.stages.fit",
+        upstream=("prepare",),
+        sections=("inr", "weight_space", "fit", "evaluate.resolution"),
+    ),
+    Stage(
+        name="train",
+        module="shapegen.stages.train",
+        upstream=("prepare", "fit"),
+        sections=("denoiser", "diffusion"),
+        excluded=("diffusion.sampler", "diffusion.sampler_steps"),
+    ),
+    Stage(
+        name="sample",
+        module="shapegen.stages.sample",
+        upstream=("prepare", "fit", "train"),
+        sections=("sample", "diffusion.sampler", "diffusion.sampler_steps"),
+    ),
+    Stage(
+        name="evaluate",
+        module="shapegen.stages.evaluate",
+        upstream=("prepare", "fit", "sample"),
+        sections=("metrics", "evaluate"),
+    ),
+    Stage(
+        name="report",
+        module="shapegen.stages.report",
+        upstream=("prepare", "fit", "train", "sample", "evaluate"),
+    ),
+)
+
+
+def basis(run: Run, stage: Stage, *, inputs: Any) -> dict[str, Any]:
+    """Return everything that the stage's result depends on, as plain JSON; upstream stages must be finished."""
+    from shapegen import __version__
+
+    config = run.config.to_json()
+    fields = {section.split(".")[0] for section in stage.sections}
+    plugins = {}
+    for field, kind in SLOTS.items():
+        if field in fields:
+            for slot in run.config.slots(field):
+                source = run.catalog.find(kind, slot.name).source
+                plugins[f"{kind}/{slot.name}"] = f"{source.distribution} {source.version}"
+    return {
+        "shapegen": __version__,
+        "seed": run.seed,
+        "upstream": {name: key_of(run.stage(name)) for name in stage.upstream},
+        "config": {section: _section(config, section, stage.excluded) for section in stage.sections},
+        "plugins": plugins,
+        "inputs": inputs,
+    }
+
+
+def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name the parts of two bases that differ, as users know them."""
+    changed = []
+    for part in sorted(there.keys() | now.keys()):
+        old, new = there.get(part), now.get(part)
+        if old == new:
+            continue
+        if part in ("config", "plugins", "upstream") and isinstance(old, Mapping) and isinstance(new, Mapping):
+            names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+            prefix = {"config": "", "plugins": "plugins.", "upstream": "stage "}[part]
+            changed += [prefix + (_deepest(name, old, new) if part == "config" else name) for name in names]
+        else:
+            changed.append(part)
+    return changed
+
+
+def _deepest(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    one, two = old.get(name), new.get(name)
+    if not (isinstance(one, Mapping) and isinstance(two, Mapping)):
+        return name
+    fields = [key for key in sorted(one.keys() | two.keys()) if one.get(key) != two.get(key)]
+    return f"{name}.{fields[0]}" if len(fields) == 1 else name
+
+
+def _section(config: Mapping[str, Any], section: str, excluded: Sequence[str]) -> Any:
+    value: Any = config
+    for part in section.split("."):
+        value = value[part]
+    if isinstance(value, Mapping):
+        value = {key: each for key, each in value.items() if f"{section}.{key}" not in excluded}
+    return value
+
+
+def key_of(folder: Path, file: str = STAGE) -> str | None:
+    """Return the key that a stage folder carries; None if it has none that can be read."""
+    try:
+        return str(read_json(folder / file)["key"])
+    except (FileNotFoundError, CorruptFileError, KeyError, TypeError):
+        return None

@@ -1,0 +1,41 @@
+"""The command `shapegen`. Commands are declared here eagerly; what is heavy is imported in their bodies."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shapegen import __version__
+from shapegen.cli.plugins import list_plugins, show
+from shapegen.cli.run import prepare, run
+from shapegen.cli.sample import sample
+from shapegen.cli.stages import evaluate, fit, report, train
+
+app = typer.Typer(
+    name="shapegen",
+    help="Learns organ shapes from segmentations or meshes, and makes new ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shapegen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (run, prepare, fit, train, sample, evaluate, report, list_plugins, show):
+    app.command()(_command)

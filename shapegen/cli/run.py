@@ -1,0 +1,116 @@
+"""`shapegen run` and `shapegen prepare`: the commands that start a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shapegen.cli import options
+from shapegen.cli.guard import guarded, remember
+
+if TYPE_CHECKING:
+    from shapegen.config import RunConfig
+    from shapegen.registry import Catalog
+
+
+@guarded
+def run(
+    organ: options.Organ = None,
+    inr: options.Inr = None,
+    weight_space: options.WeightSpace = None,
+    denoiser: options.Denoiser = None,
+    data: options.Data = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Run folder.  [default: runs/ORGAN]")] = None,
+    preset: options.PresetOption = None,
+    config: options.ConfigFile = None,
+    sets: options.Sets = None,
+    seed: options.Seed = None,
+    device: options.DeviceOption = None,
+    metrics: options.Metrics = None,
+    cache: options.Cache = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration; compute nothing.")
+    ] = False,
+) -> None:
+    """Do everything: from data to generated shapes, metrics and report. Run it again to go on after an interruption."""
+    from shapegen.api import configure
+    from shapegen.discovery import discover
+    from shapegen.pipeline import run_pipeline
+    from shapegen.run import Run
+
+    catalog = discover()
+    given = options.flags(
+        organ=organ,
+        inr=inr,
+        weight_space=weight_space,
+        denoiser=denoiser,
+        data=data,
+        metrics=metrics,
+        preset=preset,
+        seed=seed,
+        device=device,
+        cache=cache,
+    )
+    folder, resolved = configure(catalog, out=out, file=config, flags=given, sets=sets or ())
+    if dry_run:
+        typer.echo(_dry_run(folder, resolved, catalog), nl=False)
+        return
+    with Run.create(folder, resolved, catalog=catalog) as opened:
+        remember(folder)
+        run_pipeline(opened)
+    typer.echo(folder / "report" / "report.html")
+
+
+@guarded
+def prepare(
+    run_folder: options.RunFolder,
+    organ: options.Organ = None,
+    inr: options.Inr = None,
+    weight_space: options.WeightSpace = None,
+    denoiser: options.Denoiser = None,
+    data: options.Data = None,
+    preset: options.PresetOption = None,
+    config: options.ConfigFile = None,
+    sets: options.Sets = None,
+    seed: options.Seed = None,
+    device: options.DeviceOption = None,
+    metrics: options.Metrics = None,
+    cache: options.Cache = None,
+) -> None:
+    """Read, clean, align and split the data, and sample their signed distance. Starts the run folder."""
+    from shapegen.api import configure
+    from shapegen.discovery import discover
+    from shapegen.pipeline import run_stage
+    from shapegen.run import Run
+
+    catalog = discover()
+    given = options.flags(
+        organ=organ,
+        inr=inr,
+        weight_space=weight_space,
+        denoiser=denoiser,
+        data=data,
+        metrics=metrics,
+        preset=preset,
+        seed=seed,
+        device=device,
+        cache=cache,
+    )
+    folder, resolved = configure(catalog, out=run_folder, file=config, flags=given, sets=sets or ())
+    with Run.create(folder, resolved, catalog=catalog) as opened:
+        remember(folder)
+        run_stage(opened, "prepare")
+
+
+def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:
+    """Return a configuration file whose comments say where everything comes from."""
+    from shapegen.config import SLOTS
+    from shapegen.configfile import to_yaml
+
+    lines = [f"# run folder: {folder}\n", to_yaml(config), "# plugins:\n"]
+    for field, kind in SLOTS.items():
+        for slot in config.slots(field):
+            lines.append(f"#   {kind}/{slot.name}: {catalog.find(kind, slot.name).source}\n")
+    return "".join(lines)

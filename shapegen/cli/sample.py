@@ -1,0 +1,52 @@
+"""`shapegen sample`: draws new shapes from a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shapegen.cli import options
+from shapegen.cli.guard import guarded, remember
+from shapegen.cli.stages import compute
+
+
+@guarded
+def sample(
+    run_folder: options.RunFolder,
+    count: Annotated[int | None, typer.Option("-n", "--count", min=1, metavar="N", help="Shapes to draw.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder for the meshes.")] = None,
+    mesh_format: Annotated[options.MeshFormat | None, typer.Option("--format", help="File format, in mm.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Another seed gives other shapes.  [default: the run's]")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=8, max=1024, metavar="N", help="Cells of the grid along each axis.")
+    ] = None,
+    sets: options.Sets = None,
+) -> None:
+    """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
+    from shapegen.errors import ConfigError
+
+    if count is None and out is None:
+        flags: dict[str, object] = {}
+        changed = {"format": mesh_format.value if mesh_format else None, "resolution": resolution}
+        sample = {key: value for key, value in changed.items() if value is not None}
+        if sample:
+            flags["sample"] = sample
+        if seed is not None:
+            flags["seed"] = seed
+        compute("sample", run_folder, flags=flags, sets=sets or ())
+        return
+    if sets:
+        raise ConfigError("--set changes the run's own samples; leave out -n and --out, or use --seed and --resolution")
+    from shapegen.api import open_run
+    from shapegen.api import sample as draw
+
+    run = open_run(run_folder)
+    remember(run_folder)
+    seed = run.seed if seed is None else seed
+    out = out or run_folder / "drawn" / f"seed-{seed}"
+    draw(run, count, out=out, seed=seed, mesh_format=mesh_format.value if mesh_format else None, resolution=resolution)
+    typer.echo(out)
