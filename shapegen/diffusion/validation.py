@@ -1,0 +1,71 @@
+"""The held-out denoising loss: always the same levels and noises, so that evaluations differ by the weights alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from shapegen.diffusion.process import Network, Process
+from shapegen.store import derived_seed
+
+CHUNK = 1024
+"""Rows that go through the network at once."""
+
+
+class Validation:
+    """Every held-out row at every level under `repeats` noises.
+
+    Args:
+        process: the noise process.
+        x: held-out latents [m, tokens, width], or None.
+        mask: bool [tokens, width].
+        levels: how many levels: the midpoints of equal parts of the process's training distribution, so that the plain
+            mean over them estimates the training loss.
+        repeats: noises for each row and level. They come in pairs eps, -eps: the part of the error that is odd in the
+            noise cancels.
+        seed: the run's.
+    """
+
+    def __init__(
+        self, process: Process, *, x: Tensor | None, mask: Tensor, levels: int, repeats: int, seed: int
+    ) -> None:
+        self.process = process
+        self.x = x
+        self.mask = mask
+        self.repeats = repeats
+        self.seed = seed
+        self.levels = process.levels((torch.arange(levels, dtype=torch.float64) + 0.5) / levels)
+
+    @torch.no_grad()
+    def by_level(self, network: Network) -> Tensor:
+        """Return the mean weighted error at each level, [levels], float64; set the network to eval mode first.
+
+        Raises:
+            ValueError: there are no held-out rows.
+        """
+        if self.x is None or not len(self.x):
+            raise ValueError("expected held-out rows, got none")
+        rows, count, device = len(self.x), len(self.levels), self.mask.device
+        row, level = torch.meshgrid(torch.arange(rows), torch.arange(count), indexing="ij")
+        row, level = row.flatten(), level.flatten()
+        total = torch.zeros(count, dtype=torch.float64)
+        for repeat in range(self.repeats):
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, "denoiser-validation", repeat // 2))
+            sign = 1 - 2 * (repeat % 2)
+            for start in range(0, len(row), CHUNK):
+                part = slice(start, start + CHUNK)
+                noise = sign * torch.randn((len(row[part]), *self.x.shape[1:]), generator=generator)
+                x = self.x[row[part]].to(device)
+                errors = self.process.errors(
+                    network,
+                    x,
+                    noise=noise.to(x),
+                    level=self.levels[level[part]].to(x),
+                    mask=self.mask,
+                )
+                total.index_add_(0, level[part], errors.double().cpu())
+        return total / (rows * self.repeats)
+
+    def loss(self, network: Network) -> float:
+        """Return the mean over the levels."""
+        return float(self.by_level(network).mean())
