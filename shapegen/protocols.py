@@ -86,6 +86,7 @@ class WeightSpace(Protocol):
     tokens: int
     width: int
     mask: Tensor  # bool [tokens, width]
+    steps: int  # that `fit` takes, for the progress bar
 
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
         """Learn the space from the training shapes. Writes its progress into the folder `checkpoint` and resumes from it."""

@@ -42,6 +42,10 @@ class Full:
         self.index = token_index(self.layout, config.tokens, config.token_width)
 
     @property
+    def steps(self) -> int:
+        return 1
+
+    @property
     def tokens(self) -> int:
         return len(self.index)
 

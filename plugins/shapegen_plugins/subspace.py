@@ -49,6 +49,10 @@ class Subspace:
         return len(self.basis)
 
     @property
+    def steps(self) -> int:
+        return self.config.steps
+
+    @property
     def width(self) -> int:
         return self.config.token_width
 

@@ -1,0 +1,93 @@
+"""Stage `sample`: draw new INRs and mesh them in millimetres. `draw` does the same into any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shapegen.store import read_json, write_json, write_tensors
+
+if TYPE_CHECKING:
+    from shapegen.generator import Sample
+    from shapegen.run import Run
+
+SPACE = "population frame: RAS, mm, origin at the centre of the canonical cube"
+
+
+def compute(run: Run, folder: Path) -> None:
+    """Draw the configured number of shapes into the run folder.
+
+    Raises:
+        StageMissingError: `train` is not finished.
+    """
+    options = run.config.sample
+    draw(run, count=options.count, seed=run.seed, out=folder, mesh_format=options.format, resolution=options.resolution)
+
+
+def draw(
+    run: Run,
+    *,
+    count: int,
+    seed: int,
+    out: Path,
+    mesh_format: str = "ply",
+    resolution: int | None = None,
+) -> dict[str, Any]:
+    """Draw shapes from the run's generator.
+
+    Args:
+        count: how many.
+        seed: sample i depends on (seed, i) alone, so a larger count adds to the same first ones.
+        out: gets `meshes/`, `codes.safetensors` (codes, scales in mm), `weights.safetensors` and `samples.json`.
+        mesh_format: ply, stl, glb or obj.
+        resolution: cells along each axis of the canonical cube; the run's own if None.
+
+    Returns:
+        The content of `samples.json`.
+
+    Raises:
+        StageMissingError: the run has no trained generator.
+    """
+    import torch
+
+    from shapegen.generator import load_generator
+    from shapegen.geometry.export import write_mesh
+
+    generator = load_generator(run, needed_by="sample")
+    with run.progress("drawing latents", count) as advance:
+        codes, scales = generator.codes(count, seed=seed, progress=advance)
+    rows: list[dict[str, Any]] = []
+    weights = []
+    with run.progress("meshing samples", count) as advance:
+        for index, sample in enumerate(
+            generator.mesh(codes, scales, resolution=resolution or run.config.sample.resolution)
+        ):
+            name = f"sample-{index:04d}"
+            file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
+            if sample.surface is not None:
+                write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
+            rows.append({"id": name, "file": file, **_facts(sample)})
+            weights.append(sample.weights)
+            advance(1)
+    write_tensors(out / "codes.safetensors", {"codes": codes, "scales": scales})
+    write_tensors(out / "weights.safetensors", {"weights": torch.stack(weights)})
+    result = {"organ": run.config.organ.name, "space": SPACE, "seed": seed, "samples": rows}
+    write_json(out / "samples.json", result)
+    return read_json(out / "samples.json")
+
+
+def _facts(sample: Sample) -> dict[str, Any]:
+    """Say what is true of a sample before any filter: nothing is dropped, levelled or repaired."""
+    from shapegen.geometry.surface import component_count, is_closed, is_oriented, largest_component, signed_volume
+
+    if sample.surface is None:
+        return {"empty": True, "scale_mm": sample.scale_mm}
+    return {
+        "empty": False,
+        "scale_mm": sample.scale_mm,
+        "volume_ml": signed_volume(sample.surface) / 1000,
+        "components": component_count(sample.surface),
+        "largest_component_share": largest_component(sample.surface)[1],
+        "closed": is_closed(sample.surface),
+        "oriented": is_oriented(sample.surface),
+    }
