@@ -38,7 +38,7 @@ def mesh_field(
         field: points float32 [n, 3] to values float32 [n], negative inside: a signed distance, truncated or not and in
             any unit, or an occupancy logit with its sign turned.
         resolution: lattice points along each axis, both ends of [-bounds, bounds] included; any number from 2.
-            512 needs about 1.2 GB beside the field's own memory.
+            512 needs about 1 GB beside the field's own memory.
         bounds: half the side of the cube.
         level: the value on the surface.
         batch: points in one call of the field.
