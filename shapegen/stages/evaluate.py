@@ -77,14 +77,13 @@ def validity(run: Run, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     passed = [{name: not sample["empty"] and check(sample) for name, check in checks.items()} for sample in samples]
     counts = {name: sum(row[name] for row in passed) for name in checks}
     counts["valid"] = sum(all(row.values()) for row in passed)
-    shares = {
-        name: {"count": count, **wilson_interval(count, len(samples)).to_json()} for name, count in counts.items()
-    }
+    drawn = len(samples)
+    shares = {name: {"count": n, **wilson_interval(n, drawn).to_json()} for name, n in counts.items() if drawn}
     return {
-        "n": len(samples),
+        "n": drawn,
         "empty": sum(bool(sample["empty"]) for sample in samples),
         "volume_range_ml": [low, high],
-        **(shares if samples else {}),
+        **shares,
     }
 
 
