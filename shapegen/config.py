@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from shapegen.plugin import Config
 
@@ -116,6 +116,12 @@ class DiffusionConfig(Config):
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept.")
+    jitter: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Noise added to the training codes, an augmentation."
+    )
+    standardise: Literal["entry", "global", "none"] = Field(
+        default="entry", description="Scale codes entry by entry, all by one factor, or not."
+    )
     patience: int = Field(default=10, ge=1, description="Evaluations without improvement before training stops.")
     evaluate_every: int = Field(default=100, ge=1, description="Training steps between held-out evaluations.")
     sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(
@@ -194,14 +200,13 @@ class RunConfig(Config):
             return {**value, "data": (value["data"],)}
         return value
 
-    @model_validator(mode="after")
-    def _named_once(self) -> RunConfig:
-        for field in sorted(LIST_SLOTS):
-            slots = getattr(self, field)
-            twice = [slot.name for index, slot in enumerate(slots) if slot in slots[:index]]
-            if twice:
-                raise ValueError(f"{field} names '{twice[0]}' twice with the same options")
-        return self
+    @field_validator(*sorted(LIST_SLOTS))
+    @classmethod
+    def _named_once(cls, slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+        twice = [slot.name for index, slot in enumerate(slots) if slot in slots[:index]]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is named twice with the same options")
+        return slots
 
     def slots(self, field: str) -> tuple[Slot, ...]:
         """Return the slots of one field of `SLOTS`, as a tuple also where there is only one."""

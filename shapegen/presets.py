@@ -9,7 +9,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # under a minute on 2 cores, from the embedded population to the report: shows that everything works, not quality
     "smoke": {
         "prepare": {"samples": 8000},
-        "fit": {"refine_steps": 20},
+        "weight_space": {"name": "subspace", "size": 16, "steps": 300, "encode_steps": 60},
+        "fit": {"refine_steps": 20, "reconstruct_train": 2},
         "diffusion": {"steps": 120, "batch": 32, "evaluate_every": 40, "sampler_steps": 12},
         "sample": {"count": 8, "resolution": 48},
         "metrics": ["volume-iou", "chamfer-l1", "mmd", "coverage"],
@@ -20,8 +21,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # the sizes of the original method; needs a GPU
     "paper": {
         "inr": "fourier-mlp",
-        "weight_space": "full",
-        "denoiser": {"name": "transformer", "width": 2880, "depth": 12, "heads": 16},
+        "weight_space": {"name": "full", "tokens": "layer"},
+        "denoiser": {
+            "name": "transformer",
+            "width": 2880,
+            "depth": 12,
+            "heads": 16,
+            "time": "token",
+            "per_token": True,
+        },
         "fit": {"refine_steps": 1000},
         "diffusion": {"steps": 200000, "learning_rate": 2e-4, "patience": 50, "evaluate_every": 1000},
         "sample": {"resolution": 256},

@@ -20,6 +20,8 @@ from shapegen.registry import Catalog, Entry
 
 ErrorDetails = Mapping[str, Any]
 
+_NULLABLE = {name for name, field in RunConfig.model_fields.items() if field.default is None}
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -139,9 +141,9 @@ def _merge(lower: Mapping[str, Any], upper: Mapping[str, Any], *, top: bool = Tr
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
+        if top and value is None and key in RunConfig.model_fields and key not in _NULLABLE:
+            continue  # `split:` with nothing under it changes nothing
         if not (isinstance(value, Mapping) and isinstance(below, Mapping)):
-            if value is None and top and isinstance(below, Mapping):
-                continue  # `split:` with nothing under it changes nothing
             merged[key] = value
         elif top and key in SLOTS and value.get("name", below.get("name")) != below.get("name"):
             merged[key] = value  # another plugin: the options of the one before mean nothing to it
