@@ -35,7 +35,7 @@ class VolumeIou:
         union = int(np.count_nonzero(truth | prediction))
         if not union:
             raise ValueError("expected a truth with lattice nodes inside, got none; raise the resolution")
-        return {"viou": np.count_nonzero(truth & prediction) / union}
+        return {"viou": int(np.count_nonzero(truth & prediction)) / union}
 
 
 class ChamferL1:
@@ -44,7 +44,7 @@ class ChamferL1:
         Chamfer-L1 = (mean over a of min over b of |a - b|  +  mean over b of min over a of |a - b|) / 2
 
     with area-uniform points a, b of the two surfaces; distances are not squared. Returns `chamfer-l1`: 0 to infinity
-    (an empty prediction), low is better. Two samples of 100,000 points of one and the same liver give about 0.0020:
+    (an empty prediction), low is better. Two samples of 100,000 points of one and the same liver give 0.0018 to 0.0020:
     that is the floor. Cost: two k-d tree queries of the points, shared with the other metrics of this module.
     """
 
@@ -94,7 +94,8 @@ class FScore:
 
     Returns `f-score-<t>` for each threshold t: 0 to 1, high is better; 0 for an empty prediction. At t = 0.01 it is
     saturated for livers (a surface blown up by 0.008 still scores 0.999), hence 0.005 and 0.002; at 0.002 the distance
-    of the 100,000 points from each other already counts. Cost: shared with Chamfer-L1.
+    of the 100,000 points from each other already counts: one liver with itself gives about 0.63.
+    Cost: shared with Chamfer-L1.
     """
 
     applies_to: Literal["reconstruction"] = "reconstruction"
