@@ -106,7 +106,9 @@ def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if old == new:
             continue
         if part in ("config", "plugins", "upstream") and isinstance(old, Mapping) and isinstance(new, Mapping):
-            names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+            # a plugin that comes or goes does so with a change of the configuration, which is named
+            names = sorted(old.keys() & new.keys() if part == "plugins" else old.keys() | new.keys())
+            names = [name for name in names if old.get(name) != new.get(name)]
             prefix = {"config": "", "plugins": "plugins.", "upstream": "stage "}[part]
             changed += [prefix + (_deepest(name, old, new) if part == "config" else name) for name in names]
         else:

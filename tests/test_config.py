@@ -55,7 +55,9 @@ def test_flat_and_nested_slots_mean_the_same(load, tmp_path, text):
 
 
 def test_toml_and_yaml_mean_the_same(load, tmp_path):
-    one = load(file=write(tmp_path, "a.toml", 'seed = 3\nmetrics = ["mmd"]\n[denoiser]\nname = "unet1d"\nrate = 1e-3\n'))
+    one = load(
+        file=write(tmp_path, "a.toml", 'seed = 3\nmetrics = ["mmd"]\n[denoiser]\nname = "unet1d"\nrate = 1e-3\n')
+    )
     two = load(file=write(tmp_path, "b.yaml", "seed: 3\nmetrics: [mmd]\ndenoiser: {name: unet1d, rate: 1e-3}\n"))
     assert one == two
     assert one.denoiser.options["rate"] == 0.001
@@ -107,14 +109,19 @@ def test_presets_fit_the_record(preset):
 def test_paths_do_not_depend_on_the_working_folder(load, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lits").mkdir()
-    config = load(flags={"data": ["lits", "lits:btcv", "/absent", "C:/absent:x"]}, sets=["cache=here", "split.file=s.json"])
+    config = load(
+        flags={"data": ["lits", "lits:btcv", "/absent", "C:/absent:x"]}, sets=["cache=here", "split.file=s.json"]
+    )
     assert config.data == (str(tmp_path / "lits"), f"{tmp_path / 'lits'}:btcv", "/absent", "C:/absent:x")
     assert config.cache == str(tmp_path / "here")
     assert config.split.file == str(tmp_path / "s.json")
 
 
 ERRORS = [
-    ("diffusion.stepz=3", ["--set diffusion.stepz=3", "unknown key 'diffusion.stepz'", "did you mean 'diffusion.steps'"]),
+    (
+        "diffusion.stepz=3",
+        ["--set diffusion.stepz=3", "unknown key 'diffusion.stepz'", "did you mean 'diffusion.steps'"],
+    ),
     ("weight-space=full", ["unknown key 'weight-space'", "'weight_space'"]),
     ("completely_other=1", ["unknown key 'completely_other'", "there are preset, seed"]),
     ("diffusion.steps=-3", ["diffusion.steps", "greater than or equal to 1", "got -3"]),
@@ -130,7 +137,10 @@ ERRORS = [
     ("denoiser=3", ["denoiser", "got 3"]),
     ("denoiser={depth: 1, options: {depth: 2}}", ["denoiser", "'depth' is given twice"]),
     ("denoiser={name: unet1d, options: 5}", ["denoiser", "mapping", "got 5"]),
-    ("denoiser.dpeth=6", ["denoiser/transformer (fake-defaults 1.0)", "unknown option 'dpeth'", "did you mean 'depth'"]),
+    (
+        "denoiser.dpeth=6",
+        ["denoiser/transformer (fake-defaults 1.0)", "unknown option 'dpeth'", "did you mean 'depth'"],
+    ),
     ("denoiser.depth=0", ["denoiser/transformer", "depth", "greater than or equal to 1", "got 0"]),
     ("denoiser.rate=fast", ["denoiser/transformer", "rate", "got 'fast'", "shapegen show denoiser/transformer"]),
     ("inr.colour=3", ["inr/siren", "unknown option 'colour'", "there are depth, rate"]),
@@ -207,7 +217,9 @@ def test_collision_only_matters_where_the_name_is_used(defaults, monkeypatch):
 
 
 def test_plugin_whose_validation_raises_is_named(load):
-    with pytest.raises(PluginRaisedError, match=r"denoiser/fragile \(fake-defaults 1\.0\).*RuntimeError: validator bug"):
+    with pytest.raises(
+        PluginRaisedError, match=r"denoiser/fragile \(fake-defaults 1\.0\).*RuntimeError: validator bug"
+    ):
         load(flags={"denoiser": "fragile"})
 
 

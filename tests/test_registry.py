@@ -109,7 +109,12 @@ def test_collision_names_both_and_qualified_names_work(site, monkeypatch):
 
 
 def test_third_party_cannot_shadow_a_default(site):
-    install(site, "shapegen-shadow", points={"s": "fake_shadow"}, modules={"fake_shadow": plugin_module("shapegen_inrs", "siren")})
+    install(
+        site,
+        "shapegen-shadow",
+        points={"s": "fake_shadow"},
+        modules={"fake_shadow": plugin_module("shapegen_inrs", "siren")},
+    )
     catalog = discover()
     with pytest.raises(PluginCollisionError, match="shapegen-shadow"):
         catalog.find("inr", "siren")
@@ -182,7 +187,9 @@ def test_heavy_import_is_detected_and_attributed(site, monkeypatch):
     (site / "pyvista.py").write_text("")
     source = "import pyvista\n" + MIXER
     install(site, "shapegen-heavy", points={"m": "fake_heavy"}, modules={"fake_heavy": source})
-    install(site, "shapegen-light", points={"m": "fake_light"}, modules={"fake_light": plugin_module("shapegen_inrs", "a")})
+    install(
+        site, "shapegen-light", points={"m": "fake_light"}, modules={"fake_light": plugin_module("shapegen_inrs", "a")}
+    )
     only(monkeypatch, "shapegen-heavy", "shapegen-light")
     monkeypatch.delitem(sys.modules, "pyvista", raising=False)
     heavy = {loaded.source.distribution: loaded.heavy for loaded in discover().loaded}
