@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import Any
 
-from shapegen.report.contact_sheet import Picture
+from shapegen.report.contact_sheet import BAR_MM, Picture
 from shapegen.report.render import Image, View, png
+from shapegen.report.tables import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,16 @@ def picture(shape: Picture, *, views: Sequence[View]) -> str:
     return f'<figure class="shape {kind}">{drawn}<figcaption>{escape(shape.id)}{note}</figcaption></figure>'
 
 
-def gallery(pictures: Iterable[Picture], *, views: Sequence[View], heading: str) -> str:
-    """Return pictures in a grid under a heading."""
+def gallery(pictures: Iterable[Picture], *, views: Sequence[View], heading: str, extent_mm: float) -> str:
+    """Return pictures, each `extent_mm` wide, in a grid under a heading, and a scale bar below."""
     shapes = "".join(picture(shape, views=views) for shape in pictures)
-    return f'<div><h3>{escape(heading)}</h3><div class="shapes">{shapes}</div></div>' if shapes else ""
+    # The bar stands in a box as wide as one picture, so that it scales with the pictures.
+    share, length = f"{100 * BAR_MM / extent_mm:.2f}%", f"{BAR_MM:.0f} mm"
+    bar = (
+        f'<div class="shapes" role="img" aria-label="scale bar of {length}"><div>'
+        f'<span class="bar" style="width:{share}"></span> <small>{length}</small></div></div>'
+    )
+    return f'<div><h3>{escape(heading)}</h3><div class="shapes">{shapes}</div>{bar}</div>' if shapes else ""
 
 
 def pair(left: Picture, right: Picture, *, views: Sequence[View], caption: str) -> str:
@@ -128,3 +136,24 @@ def _cell(text: str) -> str:
     from urllib.parse import quote
 
     return f'<a href="{quote(text)}">{escape(text)}</a>'
+
+
+def flat_facts(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested JSON into (path, text) pairs."""
+    flat: list[tuple[str, str]] = []
+    for key, value in facts.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            flat += flat_facts(value, f"{name} › ")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            simple = len(value) <= 8 and not any(isinstance(each, Mapping | list) for each in value)
+            flat.append((name, ", ".join(map(_plain, value)) if simple else f"{len(value)} entries"))
+        else:
+            flat.append((name, _plain(value)))
+    return flat
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int | float) else str(value)

@@ -262,5 +262,5 @@ def png(image: Image) -> bytes:
     from PIL import Image as Pillow
 
     stream = io.BytesIO()
-    Pillow.fromarray(image).save(stream, format="PNG", optimize=True)
+    Pillow.fromarray(image).save(stream, format="PNG")
     return stream.getvalue()

@@ -7,19 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shapegen.report import figures
-from shapegen.report.contact_sheet import BAR_MM, Picture
-from shapegen.report.html import Link, Section, code, folded, gallery, listing, pair, paragraph
+from shapegen.report.contact_sheet import Picture
+from shapegen.report.html import Link, Section, code, flat_facts, folded, gallery, listing, pair, paragraph
 from shapegen.report.material import Material
 from shapegen.report.render import View
-from shapegen.report.tables import (
-    facts_table,
-    generation_table,
-    novelty_table,
-    number,
-    reconstruction_table,
-    to_html,
-    validity_table,
-)
+from shapegen.report.results import generation_table, novelty_table, reconstruction_table, validity_table
+from shapegen.report.tables import number, to_html
 
 UNITS = (
     "Distances are in units of the canonical cube [-0.5, 0.5]³ or of the metric's own normalisation (see the "
@@ -77,12 +70,6 @@ def _notes(material: Material) -> str:
 
 
 def _shapes(material: Material, pictures: Pictures) -> str:
-    width = 100 * BAR_MM / pictures.extent_mm
-    # The bar is drawn inside a box as wide as one picture, so that it scales with the pictures.
-    bar = (
-        f'<div class="shapes" role="img" aria-label="scale bar of {BAR_MM:.0f} mm"><div><span class="bar" '
-        f'style="width:{width:.2f}%"></span> <small>{BAR_MM:.0f} mm</small></div></div>'
-    )
     missing = _absent(material, "prepare") + _absent(material, "sample")
     if not pictures.real and not pictures.generated:
         return missing
@@ -91,16 +78,21 @@ def _shapes(material: Material, pictures: Pictures) -> str:
         f"Each shape in {named} view (the patient's right on the left), all at one scale, aligned to the population. "
         "Generated shapes are the first of the list, none chosen."
     )
-    sides = gallery(pictures.real, views=pictures.views, heading=f"Real ({pictures.real_from})")
-    sides += gallery(pictures.generated, views=pictures.views, heading="Generated")
-    return f'{paragraph(caption, style="note")}{missing}<div class="sides">{sides}<div>{bar}</div></div>'
+    groups = ((f"Real ({pictures.real_from})", pictures.real), ("Generated", pictures.generated))
+    sides = "".join(
+        gallery(group, views=pictures.views, heading=heading, extent_mm=pictures.extent_mm) for heading, group in groups
+    )
+    return f'{paragraph(caption, style="note")}{missing}<div class="sides">{sides}</div>'
 
 
 def _neighbours(pictures: Pictures) -> str:
     pairs = "".join(pair(left, right, views=pictures.views, caption=text) for left, right, text in pictures.pairs)
     if not pairs:
         return ""
-    intro = "The samples that are nearest to a training shape, nearest first, each beside that shape: a copy would look the same."
+    intro = (
+        "The samples that are nearest to a training shape, nearest first, each beside that shape: a copy would look "
+        "the same."
+    )
     return f'{paragraph(intro, style="note")}<div class="pairs">{pairs}</div>'
 
 
@@ -137,13 +129,17 @@ def _inputs(material: Material) -> str:
     body = paragraph(f"{len(population.shapes)} shapes of {groups} patients or groups: {sizes}.")
     left = [(row.get("file", ""), row.get("reason", "")) for row in population.unusable]
     body += folded(
-        f"{len(left)} inputs could not be used", listing("Inputs that could not be used", ("file", "reason"), left)
+        f"Inputs that could not be used: {len(left)}",
+        listing("Inputs that could not be used", ("file", "reason"), left),
     )
     repaired = [(shape.id, "; ".join(map(str, found))) for shape in population if (found := shape.meta.get("repairs"))]
-    body += folded(f"{len(repaired)} inputs were repaired", listing("Repaired inputs", ("shape", "repairs"), repaired))
+    body += folded(
+        f"Inputs that were repaired: {len(repaired)}", listing("Repaired inputs", ("shape", "repairs"), repaired)
+    )
     shapes = [(shape.id, shape.group, shape.split, number(float(shape.volume_ml))) for shape in population]
     return body + folded(
-        "All shapes", listing("Shapes of the population", ("shape", "group", "split", "volume [mL]"), shapes)
+        f"All shapes: {len(shapes)}",
+        listing("Shapes of the population", ("shape", "group", "split", "volume [mL]"), shapes),
     )
 
 
@@ -167,7 +163,7 @@ def _meshes(material: Material) -> str:
         f"The generated meshes lie in the run folder under sample/meshes ({material.space}). The links work while this "
         "page lies in its run folder."
     )
-    return paragraph(intro) + folded(f"{len(rows)} generated shapes", listing("Generated shapes", columns, rows))
+    return paragraph(intro) + folded(f"Generated shapes: {len(rows)}", listing("Generated shapes", columns, rows))
 
 
 def _provenance(material: Material) -> str:
@@ -176,9 +172,8 @@ def _provenance(material: Material) -> str:
     whole = json.dumps(material.manifest, indent=1, sort_keys=True, ensure_ascii=False)
     if len(whole) > 500_000:
         whole = whole[:500_000] + "\n… cut here; the whole is in manifest.json"
-    return folded(
-        "Facts", facts_table("Manifest", {k: v for k, v in material.manifest.items() if k != "inputs"})
-    ) + folded("Whole manifest", code(whole))
+    facts = flat_facts({key: value for key, value in material.manifest.items() if key != "inputs"})
+    return folded("Facts", listing("Manifest", ("fact", "value"), facts)) + folded("Whole manifest", code(whole))
 
 
 def _figure(svg: str | None) -> str:

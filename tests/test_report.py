@@ -1,0 +1,347 @@
+"""The report stage on a run folder made by hand: self-contained, safe, complete, and honest about what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from shapegen.config import RunConfig
+from shapegen.data.placement import Placement
+from shapegen.data.population import Population, Shape, write_surface
+from shapegen.errors import CorruptFileError, StageMissingError
+from shapegen.geometry.export import write_mesh
+from shapegen.geometry.surface import Surface, signed_volume
+from shapegen.report.html import Link, listing
+from shapegen.report.material import evenly, gather, population_frame
+from shapegen.stages.report import compute
+from shapegen.store import write_json
+
+EVIL = "<script>alert('x')</script>\"&"
+
+
+class FakeRun:
+    """What `compute` needs of a run."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.config = RunConfig()
+        self.seed = 7
+
+    def stage(self, name):
+        return self.folder / name
+
+    def require(self, name, *, needed_by):
+        if not (self.folder / name / "stage.json").exists():
+            raise StageMissingError(self.folder, name, needed_by)
+        return self.folder / name
+
+    @contextmanager
+    def progress(self, description, total):
+        yield lambda number: None
+
+
+def ellipsoid(axes):
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(subdivisions=3)
+    return Surface(np.asarray(mesh.vertices) * axes, np.asarray(mesh.faces, np.int64))
+
+
+def finish(run, name, seconds=1.5):
+    write_json(run.stage(name) / "stage.json", {"key": "0", "seconds": seconds, "outputs": {}})
+
+
+def prepared(run):
+    folder = run.stage("prepare")
+    shapes = []
+    for k in range(10):
+        surface = ellipsoid([80 + 2 * k, 60, 50])
+        shape = Shape(
+            id=f"source/{EVIL.replace('/', '')}{k}" if k == 4 else f"source/real-{k}",
+            group=f"g{k}",
+            split="test" if k >= 7 else "validation" if k >= 5 else "train",
+            volume_ml=signed_volume(surface) / 1000,
+            placement=Placement(180.0),
+            folder=folder,
+            meta={"repairs": ["2 crumbs <b>removed</b>"]} if k == 0 else {},
+        )
+        write_surface(folder / "surfaces" / shape.file_name, surface)
+        shapes.append(shape)
+    unusable = ({"file": EVIL, "reason": "not a NIfTI file"},)
+    Population("liver", tuple(shapes), unusable, ("synthetic population in use",)).save(folder)
+    finish(run, "prepare", 12.25)
+    return shapes
+
+
+def sampled(run):
+    rows = []
+    for k in range(3):
+        surface = ellipsoid([85, 60 + k, 50])
+        file = f"meshes/sample-{k:04d}.ply"
+        write_mesh(run.stage("sample") / file, surface)
+        volume = signed_volume(surface) / 1000
+        rows.append(
+            {
+                "id": f"sample-{k:04d}",
+                "file": file,
+                "empty": False,
+                "volume_ml": volume,
+                "components": 1,
+                "closed": True,
+                "oriented": True,
+            }
+        )
+    rows.append({"id": "sample-0003", "file": None, "empty": True})
+    write_json(run.stage("sample") / "samples.json", {"organ": "liver", "space": "RAS, mm", "samples": rows})
+    finish(run, "sample")
+
+
+def evaluated(run, shapes):
+    metrics = {
+        "targets": {"viou": "high", "1-nna-cd": 50.0, "mmd-cd": "low"},
+        "reconstruction": [
+            {"row": "code, held out", "null": False, "split": "test", "n": 3,
+             "metrics": {"viou": {"mean": 0.9312, "low": 0.9212, "high": 0.9412, "min": 0.8812}}},
+            {"row": "nearest training shape", "null": True, "split": "test", "n": 3,
+             "metrics": {"viou": {"mean": 0.7123, "low": 0.7013, "high": 0.7233, "min": 0.6543}}},
+        ],
+        "generation": {
+            "reference": "test", "n_reference": 3, "n_generated": 3,
+            "rows": [
+                {"row": "generated", "null": False, "n": 3,
+                 "metrics": {"1-nna-cd": {"value": 71.23, "low": 60.12, "high": 80.34},
+                             "mmd-cd": {"value": 0.3123, "low": 0.2812, "high": 0.3512}}},
+                {"row": "real training shapes as samples", "null": True, "n": 3,
+                 "metrics": {"1-nna-cd": {"value": 50.11, "low": 35.22, "high": 63.33},
+                             "mmd-cd": {"value": 0.3001, "low": 0.2601, "high": 0.3601}}},
+            ],
+        },
+        "novelty": {
+            "unit": "cube units",
+            "generated": {"n": 3, "mean": 0.2111, "low": 0.1911, "high": 0.2311, "median": 0.2011},
+            "held_out": {"n": 3, "mean": 0.2444, "low": 0.2044, "high": 0.2844, "median": 0.2344},
+            "ratio": {"value": 0.8638, "low": 0.7038, "high": 1.0738},
+            "nearest": [{"id": "sample-0001", "training": shapes[4].id, "distance": 0.0987}],
+        },
+        "validity": {"n": 4, "empty": 1, "volume_range_ml": [300, 5000],
+                     "valid": {"count": 3, "value": 0.7512, "low": 0.3012, "high": 0.9512}},
+        "volume_ml": {"real": [1.0], "generated": [1.0]},
+        "failed": [{"plugin": "broken-metric", "doing": "measuring", "error": "ValueError: " + EVIL, "times": 1}],
+    }  # fmt: skip
+    write_json(run.stage("evaluate") / "metrics.json", metrics)
+    finish(run, "evaluate")
+
+
+NUMBERS = (
+    *("0.9312", "0.9212 to 0.9412", "0.8812", "0.7123", "0.7013 to 0.7233", "0.6543"),
+    *("71.23", "60.12 to 80.34", "50.11", "35.22 to 63.33", "0.3123", "0.2812 to 0.3512", "0.2601 to 0.3601"),
+    *("0.2111", "0.1911 to 0.2311", "0.2444", "0.2044 to 0.2844", "0.8638", "0.7512", "0.3012 to 0.9512", "0.09870"),
+)
+
+
+def logged(run, stage):
+    rows = [json.dumps({"step": step, "loss": 1 / (1 + step)}) for step in range(10)]
+    run.stage(stage).mkdir(parents=True, exist_ok=True)
+    (run.stage(stage) / "log.jsonl").write_text("\n".join(rows) + '\n{"step": 10, "lo')
+    finish(run, stage, 75.0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = FakeRun(tmp_path_factory.mktemp("run"))
+    shapes = prepared(run)
+    logged(run, "fit")
+    logged(run, "train")
+    sampled(run)
+    evaluated(run, shapes)
+    manifest = {"format": 1, "shapegen": "0.1.0", "versions": {"torch": "2.99"}, "notes": ["prepare: a note " + EVIL]}
+    write_json(run.folder / "manifest.json", manifest)
+    (run.folder / "config.yaml").write_text("preset: cpu\ndata: ['" + EVIL + "']\n")
+    compute(run, run.stage("report"))
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return (run.stage("report") / "report.html").read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and checks that what is opened is closed."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.words, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def test_page_is_self_contained_and_small(run, page):
+    reader = Reader(page)
+    assert reader.open == []
+    loaded = [
+        (tag, name, value) for tag, name, value in reader.attributes if name in ("src", "href", "xlink:href", "data")
+    ]
+    assert all(
+        value.startswith("data:image/png;base64,") if name == "src" else value.startswith(("#", "../sample/meshes/"))
+        for _, name, value in loaded
+    )
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(reader.tags)
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < 10_000_000
+
+
+def test_user_supplied_text_is_escaped(page):
+    assert "<script" not in page
+    assert "<b>removed" not in page
+    assert EVIL in " ".join(Reader(page).words)
+
+
+def test_every_number_is_on_the_page_with_its_null_row(page):
+    text = Reader(page).text
+    assert [each for each in NUMBERS if each not in text] == []
+    assert text.count("null row") >= 5
+    assert "worse" in text
+    assert "1-nna-cd 71.23 (band 35.22 to 63.33), worse" in text
+    assert "Inside the 95 % band of the null row 'real training shapes as samples': mmd-cd 0.3123" in text
+
+
+def test_inputs_config_provenance_and_meshes_are_listed(page):
+    text = Reader(page).text
+    for each in ("not a NIfTI file", "2 crumbs", "synthetic population in use", "2.99", "preset: cpu", "12.2 s"):
+        assert each in text
+    assert "Generated 4 shapes, none chosen by hand: 1 empty, 3 closed and of one component." in text
+    assert 'href="../sample/meshes/sample-0002.ply"' in page
+    assert "broken-metric failed" in text
+
+
+def test_pictures_have_alternative_texts_and_both_kinds_are_shown(page):
+    pictures = [value for tag, name, value in Reader(page).attributes if (tag, name) == ("img", "alt")]
+    assert "real shape source/real-7, anterior view" in pictures
+    assert "generated shape sample-0000, superior view" in pictures
+    # 3 held-out and 3 generated shapes and one pair, two views each
+    assert len(pictures) == 2 * (3 + 3 + 2)
+
+
+def test_keyboard_and_screen_reader(page):
+    reader = Reader(page)
+    anchors = {value for _, name, value in reader.attributes if name == "id"}
+    identifiers = [value for _, name, value in reader.attributes if name == "id"]
+    assert len(identifiers) == len(anchors)
+    assert {value[1:] for tag, name, value in reader.attributes if tag == "a" and value.startswith("#")} <= anchors
+    assert reader.tags.count("caption") == reader.tags.count("table")
+    assert sum(tag == "th" and name == "scope" for tag, name, _ in reader.attributes) == reader.tags.count("th")
+    assert ("html", "lang", "en") in reader.attributes
+
+
+def test_sheets_are_written(run):
+    from PIL import Image
+
+    names = {path.name for path in run.stage("report").iterdir()}
+    assert names == {
+        "report.html",
+        "contact-sheet.png",
+        "meshes-real.png",
+        "meshes-generated.png",
+        "meshes-nearest.png",
+    }
+    for name in names - {"report.html"}:
+        with Image.open(run.stage("report") / name) as image:
+            assert image.width > 300
+
+
+def test_equal_inputs_give_equal_files(run, tmp_path):
+    compute(run, tmp_path)
+    for path in run.stage("report").iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_empty_run_gives_a_page_that_says_what_to_do(tmp_path):
+    run = FakeRun(tmp_path)
+    compute(run, tmp_path / "report")
+    text = Reader((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).text
+    for stage in ("prepare", "fit", "train", "sample", "evaluate"):
+        assert f"run `shapegen {stage}" in text
+    assert "was not evaluated" in text
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["report.html"]
+
+
+def test_only_prepared(tmp_path):
+    run = FakeRun(tmp_path)
+    prepared(run)
+    compute(run, tmp_path / "report")
+    text = Reader((tmp_path / "report" / "report.html").read_text(encoding="utf-8")).text
+    assert "Learned from 5 real shapes" in text
+    assert "No shape was generated" in text
+    assert (tmp_path / "report" / "meshes-real.png").exists()
+    assert not (tmp_path / "report" / "meshes-generated.png").exists()
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    run = FakeRun(tmp_path)
+    finish(run, "evaluate")
+    (run.stage("evaluate") / "metrics.json").write_text("[1, 2]")
+    with pytest.raises(CorruptFileError, match=r"metrics\.json"):
+        compute(run, tmp_path / "report")
+
+
+def test_real_shapes_are_drawn_in_the_frame_of_the_samples(run):
+    population = gather(run).population
+    shape = population[0]
+    turned = Shape(
+        id="turned",
+        group="g",
+        split="train",
+        volume_ml=shape.volume_ml,
+        # a mirrored file that lies elsewhere
+        placement=Placement(180.0, np.array([10.0, 20, 30]), np.diag([-1.0, 1, 1])),
+        folder=shape.folder,
+    )
+    write_surface(turned.folder / "surfaces" / turned.file_name, turned.placement.to_mm(shape.canonical()))
+    moved = population_frame(turned)
+    assert np.allclose(moved.vertices, shape.canonical().vertices * 180.0, atol=1e-3)
+    assert signed_volume(moved) == pytest.approx(1000 * shape.volume_ml, rel=1e-4)
+
+
+def test_long_lists_are_cut_and_say_so():
+    html = listing("c", ("a", "b"), [(str(k), "x") for k in range(30)], most=10)
+    assert html.count("<tr>") == 11
+    assert "20 more are not shown" in html
+
+
+def test_links_are_quoted():
+    assert 'href="../a%20b%22%3E.ply"' in listing("c", ("a",), [(Link('../a b">.ply'),)])
+
+
+def test_evenly_spread_choice():
+    assert evenly(list(range(10)), 4) == [0, 2, 5, 7]
+    assert evenly([1, 2], 8) == [1, 2]
+    assert evenly([], 8) == []
