@@ -104,7 +104,7 @@ def test_gaussian_mean_and_covariance(name, steps, options):
 
 @pytest.mark.parametrize(("name", "steps", "options"), CASES)
 def test_mixture_weights_means_and_spreads(name, steps, options):
-    count = 20_000
+    count = 10_000
     x = run(name, mixture_denoiser, count, steps=steps, **options)
     nearest = ((x[:, None] - CENTRES) ** 2).sum(dim=-1).argmin(dim=1)
     for k in (0, 1):

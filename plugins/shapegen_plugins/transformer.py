@@ -117,8 +117,8 @@ class Transformer(nn.Module):
         adaptive = time == "adaln"
         self.time = TimeEmbedding(inner)
         self.into = Projection(tokens, width, inner, per_token=per_token)
-        # As large as the tokens themselves: what a token means depends on its place alone, and attention must tell places
-        # apart from the first steps (standard deviation 0.1 left the held-out loss far higher on 75 correlated codes).
+        # As large as the tokens themselves: a token means what its place says, and attention must tell places
+        # apart from the first steps on (standard deviation 0.1 left the held-out loss far higher on 75 correlated codes).
         self.positions = nn.Parameter(torch.empty(tokens + (0 if adaptive else 1), inner).normal_())
         self.blocks = nn.ModuleList(
             Block(
