@@ -118,7 +118,7 @@ class Transformer(nn.Module):
         self.time = TimeEmbedding(inner)
         self.into = Projection(tokens, width, inner, per_token=per_token)
         # As large as the tokens themselves: a token means what its place says, and attention must tell places
-        # apart from the first steps on (standard deviation 0.1 left the held-out loss far higher on 75 correlated codes).
+        # apart early on (a standard deviation of 0.1 left the held-out loss far higher on 75 correlated codes).
         self.positions = nn.Parameter(torch.empty(tokens + (0 if adaptive else 1), inner).normal_())
         self.blocks = nn.ModuleList(
             Block(
