@@ -1,5 +1,7 @@
 """Stages: computed once, remade when what they depend on changes, and resumed to the same result after `kill -9`."""
 
+# ruff: noqa: F811  (fixtures are imported by their names)
+
 from __future__ import annotations
 
 import importlib
@@ -44,7 +46,8 @@ def compute(run, folder):
             if os.environ.get("KILL") == f"{{NAME}}:{{step}}":
                 (folder / ".half.123.tmp").write_text("half a fi")
                 os.kill(os.getpid(), signal.SIGKILL)
-            state = {{"step": step + 1, "sum": state["sum"] + random.Random(derived_seed(run.seed, NAME, step)).random()}}
+            state = {{"step": step + 1, "sum": state["sum"]}}
+            state["sum"] += random.Random(derived_seed(run.seed, NAME, step)).random()
             log(step, {{"sum": state["sum"]}})
             if step % 3 == 2:
                 write_json(folder / "state.json", state)

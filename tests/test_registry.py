@@ -1,5 +1,7 @@
 """Plugin discovery: guarded, deterministic, and clear about what is wrong."""
 
+# ruff: noqa: F811  (fixtures are imported by their names)
+
 from __future__ import annotations
 
 import importlib

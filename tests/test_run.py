@@ -1,5 +1,7 @@
 """Run folders: created, opened, locked, versioned, and honest about where things come from."""
 
+# ruff: noqa: F811  (fixtures are imported by their names)
+
 from __future__ import annotations
 
 import errno
@@ -187,7 +189,7 @@ def test_device(make):
         assert run.device in ("cpu", "cuda", "mps")
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
-        with make("device=cuda") as run, pytest.raises(ConfigError, match="'cuda' is not available.*cpu"):
+        with make("device=cuda") as run, pytest.raises(ConfigError, match=r"'cuda' is not available.*cpu"):
             _ = run.device
 
 
