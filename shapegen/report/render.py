@@ -116,11 +116,12 @@ def render(
     if paint.ndim == 2:
         paint = np.einsum("pk,pkc->pc", weights, paint[surface.faces[face]])
 
-    canvas = np.zeros((4 * height * width, 4))
+    canvas = np.zeros((4 * height * width, 4), dtype=np.float32)
     canvas[seen, :3] = (paint * shade[:, :1] + 255 * shade[:, 1:]).clip(0, 255)
     canvas[seen, 3] = 1
-    canvas = canvas.reshape(height, 2, width, 2, 4).mean(axis=(1, 3))
-    image = _over(canvas, background)
+    quarters = canvas.reshape(height, 2, width, 2, 4)
+    pixels = (quarters[:, 0, :, 0] + quarters[:, 0, :, 1] + quarters[:, 1, :, 0] + quarters[:, 1, :, 1]) / 4
+    image = _over(pixels, background)
     if bar_mm > 0:
         draw_scale_bar(image, pixels=bar_mm * width / extent_mm)
     return image
@@ -246,7 +247,7 @@ def _shade(normals: Points) -> NDArray[np.float64]:
     return np.stack([1.12 * diffuse * rim, 0.1 * gloss], axis=1)
 
 
-def _over(canvas: NDArray[np.float64], background: Colour | None) -> Image:
+def _over(canvas: NDArray[np.float32], background: Colour | None) -> Image:
     """Return 8-bit pixels of premultiplied colour and coverage [h, w, 4], over a background or with straight alpha."""
     colour, cover = canvas[..., :3], canvas[..., 3:]
     if background is None:

@@ -60,7 +60,7 @@ def _reconstruction(metrics: Mapping[str, Any]) -> str:
     names = list(held_out[0]["metrics"])
     measure = next((name for name in names if "iou" in name), names[0] if names else None)
     parts = [
-        f"{row['row']} {_with_interval(row['metrics'][measure])}"
+        f"{row['row']}{' (null row)' if row.get('null') else ''} {_with_interval(row['metrics'][measure])}"
         for row in [*held_out, *(row for row in rows if row.get("null"))]
         if isinstance(row["metrics"].get(measure), Mapping)
     ]
