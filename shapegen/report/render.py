@@ -247,7 +247,7 @@ def _shade(normals: Points) -> NDArray[np.float64]:
     return np.stack([1.12 * diffuse * rim, 0.1 * gloss], axis=1)
 
 
-def _over(canvas: NDArray[np.float32], background: Colour | None) -> Image:
+def _over(canvas: NDArray[np.floating], background: Colour | None) -> Image:
     """Return 8-bit pixels of premultiplied colour and coverage [h, w, 4], over a background or with straight alpha."""
     colour, cover = canvas[..., :3], canvas[..., 3:]
     if background is None:
