@@ -1,0 +1,285 @@
+"""An organ whose shapes are read from label maps and meshes. Other organs reuse it with their own tables (see `shapegen_organs.liver`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import Field
+
+from shapegen.data import meshes, nifti
+from shapegen.data.sources import Preset, is_label_map, make_items, parse_data, source_names, walk
+from shapegen.errors import NoUsableDataError, UnusableItemError
+from shapegen.plugin import Config
+from shapegen.protocols import Item, Loaded
+
+if TYPE_CHECKING:
+    from shapegen.data.nifti import LabelMap
+    from shapegen.geometry.surface import Surface
+
+CLEANING = 1
+"""Raised whenever cleaning gives another surface from the same file, so that cached ones are made anew."""
+LISTED_LABELS = 12
+
+LabelRule = Callable[["LabelMap", tuple[float, float]], tuple[tuple[int, ...], str] | None]
+"""Recognises from the voxels alone which of several labels make the organ: (labels, why), or None. A module-level function."""
+
+
+class Tables(Config):
+    """What is known about an organ's public datasets; data, so that it lies in a JSON file beside the organ's module."""
+
+    file: str = Field(description="The organ's file in a TotalSegmentator dataset folder.")
+    presets: dict[str, Preset] = Field(description="Datasets by name.")
+    patients: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Stems that are scans of one patient, by the patient's name."
+    )
+
+
+class Embedded(Protocol):
+    """The population that comes with an organ; picklable."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def items(self) -> list[Item]:
+        """List it."""
+        ...
+
+    def load(self, item: Item) -> Surface:
+        """Return the surface of an item, mm, RAS."""
+        ...
+
+
+@dataclass(slots=True)
+class FileOrgan:
+    """Implements `shapegen.protocols.Organ` for files; picklable.
+
+    Args:
+        name: the organ, as users say it.
+        tables: presets and known patients.
+        volume_range_ml: whole organs lie between these; anything else is unusable.
+        voxel_mm: edge of the grid on which surfaces are extracted.
+        lost_spacing: what to do with a file that says exactly 1 x 1 x 1 mm while most of its source do not.
+        label_rule: tried on files with several labels and no preset.
+        embedded: lists and loads the population that is used when no data is given.
+    """
+
+    name: str
+    tables: Tables
+    volume_range_ml: tuple[float, float]
+    voxel_mm: float = 1.5
+    lost_spacing: Literal["leave out", "believe"] = "leave out"
+    label_rule: LabelRule | None = None
+    embedded: Embedded | None = None
+    unit: Literal["mm"] = "mm"
+    notes: list[str] = field(default_factory=list)
+
+    def scan(self, data: Sequence[str]) -> tuple[list[Item], list[dict[str, str]]]:
+        """List the items of these sources, sorted by id, and what cannot be used. See `shapegen.protocols.Organ`.
+
+        Raises:
+            NoUsableDataError: a path does not exist or holds nothing readable, or there is no embedded population.
+            ConfigError: a preset or a sources file that is not right.
+        """
+        self.notes = []
+        if not data:
+            return self._scan_embedded()
+        sources = [source for text in data for source in parse_data(text, self.tables.presets)]
+        patients = {stem: patient for patient, stems in self.tables.patients.items() for stem in stems}
+        settings = {"voxel_mm": self.voxel_mm, "range": self.volume_range_ml, "cleaning": CLEANING}
+        items: list[Item] = []
+        unusable: list[dict[str, str]] = []
+        for source, name in zip(sources, source_names(sources), strict=True):
+            preset = self.tables.presets[source.preset] if source.preset else Preset()
+            found, unread = walk(Path(source.path), preset, self.tables.file)
+            unusable += unread
+            made = make_items(source, name, preset, found=found, patients=patients, settings=settings)
+            items += [item for item in made if not _listed(item, unusable)]
+        items = self._without_lost_spacing(items, unusable)
+        return sorted(_grouped_by_content(items), key=lambda item: item.id), unusable
+
+    def load(self, item: Item) -> Loaded:
+        """Read and clean one item.
+
+        Raises:
+            UnusableItemError: this item cannot be used.
+        """
+        kind = item.options["kind"]
+        if kind == "embedded":
+            if self.embedded is None:
+                raise UnusableItemError(f"{self.name} has no embedded population", advice="give --data")
+            return Loaded(
+                surface=self.embedded.load(item), meta={"source": "embedded", "synthetic": True, "repairs": []}
+            )
+        surface, meta = self._from_labels(item) if kind == "labels" else self._from_mesh(item)
+        from shapegen.geometry.surface import is_closed, is_oriented, signed_volume
+
+        volume = signed_volume(surface) / 1000
+        self._check_volume(volume, scalable=kind == "mesh")
+        if not (is_closed(surface) and is_oriented(surface)):
+            raise UnusableItemError(
+                "no closed surface could be made of it", advice="repair the mesh or give its label map"
+            )
+        return Loaded(surface=surface, meta={"source": item.options["source"], "volume_ml": volume, **meta})
+
+    def _from_labels(self, item: Item) -> tuple[Surface, dict[str, Any]]:
+        import numpy as np
+
+        from shapegen.data.clean import surface_from_mask
+
+        options = item.options
+        labels = nifti.read_labels(item.path, reverse=options["reverse"], spacing=options["spacing"])
+        chosen, why = self.choose_labels(labels, options["labels"])
+        self._check_volume(sum(labels.volumes_ml()[label] for label in chosen), scalable=False)
+        table = np.zeros(max(labels.counts) + 1, dtype=bool)
+        table[list(chosen)] = True
+        mask = table[labels.labels]
+        surface, report = surface_from_mask(mask, labels.affine, voxel_mm=self.voxel_mm)
+        repairs = report.pop("repairs")
+        if why:
+            report["recognised"] = why
+        if not labels.oriented:
+            repairs.append("the header says nothing of orientation: its axes were taken as left, anterior, superior")
+        if options["reverse"]:
+            repairs.append(
+                f"reversed array axis {', '.join(map(str, options['reverse']))}, as the preset or sources file says"
+            )
+        report["touches_scan_border"] = _touches_border(labels, mask)
+        report["spacing_mm"] = [round(float(s), 4) for s in np.linalg.norm(labels.affine[:3, :3], axis=0)]
+        return surface, {**report, "labels": list(chosen), "repairs": repairs}
+
+    def choose_labels(self, labels: LabelMap, given: Sequence[int] | None) -> tuple[tuple[int, ...], str]:
+        """Decide which labels make the organ, and say why where that was not told.
+
+        Raises:
+            UnusableItemError: none of the given labels is there, or there are several labels and nothing says which.
+        """
+        present = tuple(sorted(labels.counts))
+        if given is not None:
+            chosen = tuple(label for label in present if label in given)
+            if not chosen:
+                raise UnusableItemError(
+                    f"label {_join(given)} is absent; the file holds {_listing(labels)}",
+                    advice="choose another preset, or give `labels` in a sources file",
+                )
+            return chosen, ""
+        if len(present) == 1:
+            return present, ""
+        recognised = self.label_rule(labels, self.volume_range_ml) if self.label_rule else None
+        if recognised is not None:
+            return recognised
+        raise UnusableItemError(
+            f"{len(present)} labels and nothing says which make a {self.name}: {_listing(labels)}",
+            advice=f"add a preset, as in PATH:PRESET ({', '.join(sorted(self.tables.presets))}), or give `labels` in a sources file",
+        )
+
+    def _from_mesh(self, item: Item) -> tuple[Surface, dict[str, Any]]:
+        from shapegen.data.repair import surface_from_mesh
+
+        surface, frame = meshes.read_surface(item.path, frame=item.options["frame"], scale=item.options["scale"])
+        clean, report = surface_from_mesh(surface, voxel_mm=self.voxel_mm)
+        return clean, {**frame, **report}
+
+    def _check_volume(self, volume_ml: float, *, scalable: bool) -> None:
+        low, high = self.volume_range_ml
+        if low <= volume_ml <= high:
+            return
+        factor = (
+            next((s for s in (1000.0, 10.0, 0.1, 0.001) if low <= volume_ml * s**3 <= high), None) if scalable else None
+        )
+        advice = (
+            f"if its unit is not mm, give `scale: {factor:g}` in a sources file"
+            if factor
+            else "check the spacing and which labels make the organ"
+        )
+        raise UnusableItemError(
+            f"its volume is {volume_ml:.4g} mL, a {self.name} has {low:g} to {high:g} mL", advice=advice
+        )
+
+    def _without_lost_spacing(self, items: list[Item], unusable: list[dict[str, str]]) -> list[Item]:
+        if self.lost_spacing == "believe":
+            return items
+        unit: dict[str, list[bool]] = {}
+        lost: set[str] = set()
+        for item in items:
+            if not is_label_map(item.path):
+                continue
+            try:
+                ones = nifti.read_header(item.path, spacing=item.options["spacing"]).spacing == (1.0, 1.0, 1.0)
+            except UnusableItemError:
+                continue  # `load` says what is wrong with it
+            unit.setdefault(item.options["source"], []).append(ones)
+            if ones and item.options["spacing"] is None:
+                lost.add(item.id)
+        kept = []
+        for item in items:
+            flags = unit.get(item.options["source"], [])
+            if item.id in lost and sum(flags) * 2 < len(flags):
+                reason = (
+                    f"says exactly 1 x 1 x 1 mm, while {len(flags) - sum(flags)} of the {len(flags)} files of "
+                    f"'{item.options['source']}' do not: its spacing was lost; give the true `spacing` under `fixes` in a sources file"
+                )
+                unusable.append({"file": str(item.path), "reason": reason})
+            else:
+                kept.append(item)
+        return kept
+
+    def _scan_embedded(self) -> tuple[list[Item], list[dict[str, str]]]:
+        if self.embedded is None or not self.embedded.path.is_file():
+            raise NoUsableDataError(
+                f"no data was given, and this installation holds no embedded {self.name} population; give --data PATH[:PRESET]"
+            )
+        items = self.embedded.items()
+        self.notes = [
+            f"no data was given: using the {len(items)} embedded synthetic {self.name}s, which are no patients' organs"
+        ]
+        return items, []
+
+
+def _listed(item: Item | dict[str, str], unusable: list[dict[str, str]]) -> bool:
+    if isinstance(item, dict):
+        unusable.append(item)
+        return True
+    return False
+
+
+def _grouped_by_content(items: Sequence[Item]) -> list[Item]:
+    """Merge the patient groups of files of equal content, whatever they are called."""
+    merged: dict[str, str] = {}
+
+    def root(group: str) -> str:
+        while merged.get(group, group) != group:
+            group = merged[group]
+        return group
+
+    seen: dict[str, str] = {}
+    for item in items:
+        first, second = sorted((root(seen.setdefault(str(item.options["content"]), item.group)), root(item.group)))
+        merged[second] = first
+    return [replace(item, group=root(item.group)) for item in items]
+
+
+def _touches_border(labels: LabelMap, mask: Any) -> list[str]:
+    """Name the faces of the scan at which the organ is cut off (array axis and end)."""
+    import numpy as np
+
+    faces = []
+    for axis in range(3):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        if labels.offset[axis] + used[0] == 0:
+            faces.append(f"axis {axis} first")
+        if labels.offset[axis] + used[-1] + 1 == labels.full_shape[axis]:
+            faces.append(f"axis {axis} last")
+    return faces
+
+
+def _listing(labels: LabelMap) -> str:
+    volumes: Mapping[int, float] = labels.volumes_ml()
+    shown = [f"{label} ({volume:.0f} mL)" for label, volume in list(volumes.items())[:LISTED_LABELS]]
+    return ", ".join(shown) + (f" and {len(volumes) - LISTED_LABELS} more" if len(volumes) > LISTED_LABELS else "")
+
+
+def _join(labels: Sequence[int]) -> str:
+    return ", ".join(map(str, labels))

@@ -1,0 +1,208 @@
+"""From any triangle mesh to one closed, outward oriented surface: kept as it is where it is sound, else remade by winding number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapegen.data.clean import VOXEL_MM, extract_level
+from shapegen.errors import UnusableItemError
+from shapegen.geometry.sdf import signed_distance, unsigned_distance, winding_number
+from shapegen.geometry.surface import (
+    Points,
+    Surface,
+    area,
+    component_count,
+    edge_use,
+    extents,
+    face_components,
+    is_closed,
+    is_oriented,
+    largest_component,
+    sample_points,
+    signed_volume,
+)
+
+COARSE = 4
+"""Voxels along the edge of the blocks that are tested before single voxels."""
+PROBES = 4000
+CHECK_POINTS = 20_000
+LARGEST_EXTENT_MM = 2000.0
+
+
+def surface_from_mesh(surface: Surface, *, voxel_mm: float = VOXEL_MM) -> tuple[Surface, dict[str, Any]]:
+    """Turn a mesh into one closed surface.
+
+    A mesh whose every edge is shared by two faces in opposite directions is kept as it is (turned outwards, its
+    largest shell only). Any other one is remade: inside is where the generalised winding number (Jacobson et al.,
+    ACM Trans. Graph. 2013) exceeds one half, which is right for meshes with holes, flipped and doubled faces.
+
+    Args:
+        surface: mm.
+        voxel_mm: edge of the grid on which a surface is remade.
+
+    Returns:
+        The surface in mm and a plain report: largest_component_share, repairs (sentences) and, where it was remade,
+        gap_mm (mean, 95 % and largest distance from the new surface to the given one).
+
+    Raises:
+        UnusableItemError: nothing encloses a volume, or the mesh's size cannot be millimetres of an organ.
+    """
+    side = float(extents(surface).max())
+    if not 1.0 <= side <= LARGEST_EXTENT_MM:
+        raise UnusableItemError(
+            f"the mesh is {side:.3g} mm long, which no organ is",
+            advice=_scale_advice(side) or "give its `scale` in a sources file",
+        )
+    if is_closed(surface) and is_oriented(surface):
+        whole = surface if signed_volume(surface) > 0 else surface.flipped()
+        kept, share = largest_component(whole)
+        if signed_volume(kept) < 0:
+            kept = kept.flipped()
+        shells = component_count(whole)
+        repairs = [] if shells == 1 else [f"kept the largest of {shells} shells, {share:.2%} of the volume"]
+        if signed_volume(surface) < 0:
+            repairs.append("turned all faces outwards")
+        return kept, {"largest_component_share": share, "components": shells, "repairs": repairs}
+    return _remake(surface, voxel_mm)
+
+
+def defects(surface: Surface) -> str:
+    """Say in words what keeps a mesh from being closed and consistently oriented."""
+    _, count, balance = edge_use(surface)
+    found = {
+        "open edges": int((count == 1).sum()),
+        "edges of more than two faces": int((count > 2).sum()),
+        "edges between faces of opposite orientation": int(((count == 2) & (balance != 0)).sum()),
+    }
+    return ", ".join(f"{number} {name}" for name, number in found.items() if number) or "none"
+
+
+def consistent(surface: Surface) -> Surface:
+    """Return the surface oriented so that its winding number is as clearly 0 or 1 as can be.
+
+    Propagating orientations over shared edges mends flipped faces but can spread an error over a non-manifold place;
+    so both the given and the propagated orientation are tried, and turned outwards component by component.
+    """
+    import trimesh
+
+    mesh = trimesh.Trimesh(surface.vertices, surface.faces, process=False, validate=False)
+    trimesh.repair.fix_winding(mesh)
+    candidates = [_outward(surface), _outward(Surface(surface.vertices, np.asarray(mesh.faces, np.int64)))]
+    low, side = surface.vertices.min(axis=0), extents(surface)
+    probes = low + side * np.random.default_rng(0).random((PROBES, 3))
+    scores = [
+        float(np.abs(winding - np.clip(np.rint(winding), 0, 1)).mean())
+        for winding in (winding_number(candidate, probes) for candidate in candidates)
+    ]
+    return candidates[int(np.argmin(scores))]
+
+
+def _outward(surface: Surface) -> Surface:
+    """Turn each connected component so that it encloses a positive volume."""
+    labels = face_components(surface)
+    faces = surface.faces.copy()
+    for label in range(int(labels.max(initial=-1)) + 1):
+        chosen = labels == label
+        if signed_volume(Surface(surface.vertices, faces[chosen])) < 0:
+            faces[chosen] = faces[chosen, ::-1]
+    return Surface(surface.vertices, faces)
+
+
+def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]:
+    wrong = defects(surface)
+    oriented = consistent(surface)
+    distance, origin = signed_distance_grid(oriented, voxel_mm)
+    solid, share, components, filled = _solid(distance > 0)
+    # Cavities and crumbs keep their distances but change sides, so that no surface is extracted there.
+    field = np.where(solid, np.abs(distance), -np.abs(distance)).astype(np.float32)
+    if not solid.any():
+        raise UnusableItemError(f"the mesh encloses no volume ({wrong})", advice="export a closed surface")
+    new, volume = extract_level(field, 0.0, np.full(3, voxel_mm), nudge=1e-4 * voxel_mm)
+    new = new.moved(new.vertices + origin)
+    gap = surface_gap(new, surface)
+    repairs = [
+        f"remade by winding number ({wrong}); the new surface lies {gap['mean']:.2f} mm from the given one on average, "
+        f"{gap['max']:.1f} mm at most"
+    ]
+    if components > 1:
+        repairs.append(f"kept the largest of {components} components, {share:.2%} of the volume")
+    if filled > 0:
+        repairs.append(f"filled cavities ({filled * voxel_mm**3 / 1000:.2f} mL)")
+    return new, {"largest_component_share": share, "components": components, "repairs": repairs, "gap_mm": gap}
+
+
+def _solid(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int, int]:
+    """Return the largest 6-connected component with its cavities filled, its share, how many there were, voxels filled."""
+    from scipy import ndimage
+
+    labels, components = ndimage.label(inside)
+    if components == 0:
+        return inside, 1.0, 0, 0
+    sizes = np.bincount(labels.ravel())[1:]
+    largest = labels == int(sizes.argmax()) + 1
+    solid = ndimage.binary_fill_holes(largest)
+    return solid, float(sizes.max() / sizes.sum()), int(components), int(solid.sum() - sizes.max())
+
+
+def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.float32], Points]:
+    """Return distances in mm on a grid around the surface, positive inside, exact within two voxels of the surface.
+
+    The sign is the winding number's, the magnitude the distance to the triangles, computed only for voxels in blocks that the
+    surface may cross; all others get a constant of the right sign.
+
+    Returns:
+        Distances [i, j, k] and the position [3] of the first voxel.
+    """
+    from scipy.spatial import cKDTree
+
+    margin = 3 * voxel_mm
+    low = surface.vertices.min(axis=0) - margin
+    blocks = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
+    edge = voxel_mm * COARSE
+    centres = low + voxel_mm * (COARSE - 1) / 2 + edge * np.stack(np.indices(blocks), axis=-1).reshape(-1, 3)
+    # A block may be crossed if the surface comes nearer to its centre than its half diagonal; two voxels more for gradients.
+    spacing = voxel_mm / 2
+    dense = sample_points(surface, max(20_000, int(4 * area(surface) / spacing**2 / 4)), np.random.default_rng(0))[0]
+    near = np.isfinite(
+        cKDTree(dense).query(centres, distance_upper_bound=np.sqrt(3) / 2 * edge + 2 * voxel_mm + 2 * spacing)[0]
+    )
+    # A hole has no surface in it, but the winding number changes across it: such blocks are fine ones too.
+    coarse = winding_number(surface, centres)
+    near |= np.abs(coarse - 0.5) < 0.45
+    inside = coarse > 0.5
+    near |= _neighbours_differ(inside.reshape(blocks)).ravel()
+    value = np.where(inside, 1.0, -1.0) * edge
+    fine = np.broadcast_to(value[:, None], (len(value), COARSE**3)).astype(np.float32)
+    offsets = voxel_mm * (np.stack(np.indices((COARSE,) * 3), axis=-1).reshape(-1, 3) - (COARSE - 1) / 2)
+    points = (centres[near][:, None] + offsets).reshape(-1, 3)
+    fine[near] = (-signed_distance(surface, points)).reshape(-1, COARSE**3)
+    grid = fine.reshape(*blocks, COARSE, COARSE, COARSE).transpose(0, 3, 1, 4, 2, 5)
+    return np.ascontiguousarray(grid.reshape(blocks * COARSE)), low
+
+
+def _neighbours_differ(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    result = np.zeros_like(inside)
+    for axis in range(3):
+        before, after = np.moveaxis(inside, axis, 0)[:-1], np.moveaxis(inside, axis, 0)[1:]
+        changed = before != after
+        view = np.moveaxis(result, axis, 0)
+        view[:-1] |= changed
+        view[1:] |= changed
+    return result
+
+
+def surface_gap(new: Surface, given: Surface) -> dict[str, float]:
+    """Distances in mm from points on the new surface to the given one: mean, p95 and max."""
+    points, _ = sample_points(new, CHECK_POINTS, np.random.default_rng(0))
+    distance = unsigned_distance(given, points)
+    return {"mean": float(distance.mean()), "p95": float(np.quantile(distance, 0.95)), "max": float(distance.max())}
+
+
+def _scale_advice(side: float) -> str:
+    """Say which unit a side length in supposed mm suggests."""
+    if 0.01 <= side < 1.0:
+        return "this looks like metres: give `scale: 1000` in a sources file"
+    return "this looks like micrometres: give `scale: 0.001` in a sources file" if side > 10_000 else ""

@@ -1,0 +1,295 @@
+"""Where shapes come from: `PATH[:PRESET]` and sources files, and the list of items that a walk over them finds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from shapegen.data import meshes, nifti
+from shapegen.errors import ConfigError, NoUsableDataError
+from shapegen.plugin import Config
+from shapegen.protocols import Item
+from shapegen.store import sha256_file, sha256_json
+
+SOURCES_SUFFIXES = (".yaml", ".yml", ".json")
+UNREAD_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".mgz", ".img")
+PRESET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
+"""At least two characters, so that the drive in `C:/data` is not taken for a path before a preset."""
+SUBJECT = re.compile(r"s\d{4,}")
+
+
+class Preset(Config):
+    """How the files of a known dataset are read.
+
+    The default reads the only label there is.
+    """
+
+    summary: str = Field(default="", description="What the dataset is.")
+    labels: tuple[int, ...] | None = Field(
+        default=None, description="Labels whose union is the organ; null: the only one."
+    )
+    reverse: tuple[int, ...] = Field(
+        default=(), description="Array axes whose sign in the header is known to be wrong."
+    )
+    layout: Literal["flat", "totalsegmentator"] = Field(
+        default="flat", description="flat: files in one folder; totalsegmentator: sNNNN/segmentations/<file>."
+    )
+    file: str | None = Field(default=None, description="The organ's file in the totalsegmentator layout.")
+
+
+class Fix(Config):
+    """What is known to be wrong with one file."""
+
+    labels: tuple[int, ...] | None = Field(default=None, description="Labels that make the organ in this file.")
+    reverse: tuple[int, ...] | None = Field(default=None, description="Array axes to reverse.")
+    spacing: tuple[float, float, float] | None = Field(
+        default=None, description="True spacing along the array axes, mm."
+    )
+    frame: Literal["ras", "lps"] | None = Field(default=None, description="Axes of a mesh.")
+    scale: float | None = Field(default=None, gt=0, description="mm for one unit of a mesh.")
+    exclude: str | None = Field(default=None, description="Why the file is left out.")
+
+
+class Source(Config):
+    """One entry of a sources file."""
+
+    path: str = Field(description="A file or folder, relative to the sources file.")
+    preset: str | None = Field(default=None, description="One of the organ's presets.")
+    name: str | None = Field(default=None, description="First part of the items' ids; default: the folder's name.")
+    labels: tuple[int, ...] | None = Field(
+        default=None, description="Labels that make the organ, instead of the preset's."
+    )
+    reverse: tuple[int, ...] | None = Field(default=None, description="Array axes to reverse, instead of the preset's.")
+    frame: Literal["ras", "lps"] | None = Field(
+        default=None, description="Axes of the meshes; null: as they say, else RAS."
+    )
+    scale: float = Field(default=1.0, gt=0, description="mm for one unit of the meshes.")
+    fixes: dict[str, Fix] = Field(default_factory=dict, description="What is wrong with single files, by name or stem.")
+    groups: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Stems of the scans of one patient, by the patient's name."
+    )
+
+
+class SourcesFile(Config):
+    """A YAML or JSON file that lists sources."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file of a source, not yet an item."""
+
+    path: Path
+    stem: str
+
+
+def parse_data(text: str, presets: Mapping[str, Preset]) -> tuple[Source, ...]:
+    """Understand one `--data` value: `PATH`, `PATH:PRESET`, or the path of a sources file.
+
+    A colon that belongs to the path (`C:/data`, a folder named `a:b`) is recognised by what exists.
+
+    Raises:
+        NoUsableDataError: the path does not exist.
+        ConfigError: the preset is not known, or the sources file is not right.
+    """
+    path, preset = _split_preset(text, presets)
+    if not path.exists():
+        raise NoUsableDataError(
+            f"{path} does not exist (from --data {text}); expected a file or folder, or PATH:PRESET"
+        )
+    if path.is_file() and path.suffix.lower() in SOURCES_SUFFIXES:
+        if preset is not None:
+            raise ConfigError(f"--data {text}: a sources file names the presets itself; write them there")
+        return read_sources(path, presets)
+    return (Source(path=str(path), preset=preset),)
+
+
+def _split_preset(text: str, presets: Mapping[str, Preset]) -> tuple[Path, str | None]:
+    whole = Path(text).expanduser()
+    head, colon, tail = text.rpartition(":")
+    if not colon or whole.exists() or not PRESET_NAME.fullmatch(tail) or len(head) < 1:
+        return whole, None
+    path = Path(head).expanduser()
+    if tail not in presets and path.exists():
+        raise ConfigError(f"--data {text}: no preset '{tail}'; known are {', '.join(sorted(presets))}")
+    return path, tail
+
+
+def read_sources(path: Path, presets: Mapping[str, Preset]) -> tuple[Source, ...]:
+    """Read a sources file; relative paths in it are relative to its folder.
+
+    Raises:
+        ConfigError: not YAML, an unknown key or preset, or a path that does not exist.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        listed = SourcesFile.model_validate(data if isinstance(data, Mapping) else {"sources": data})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({error})") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise ConfigError(f"{path}: {where}: {problem['msg']}") from error
+    sources = []
+    for source in listed.sources:
+        place = (path.parent / Path(source.path).expanduser()).resolve()
+        if not place.exists():
+            raise ConfigError(f"{path}: {source.path} does not exist (looked for {place})")
+        if source.preset is not None and source.preset not in presets:
+            raise ConfigError(f"{path}: no preset '{source.preset}'; known are {', '.join(sorted(presets))}")
+        sources.append(source.model_copy(update={"path": str(place)}))
+    return tuple(sources)
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without its suffix (`.nii.gz` counts as one)."""
+    name = path.name
+    for suffix in (".nii.gz", *nifti.SUFFIXES, *meshes.SUFFIXES):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return path.stem
+
+
+def is_label_map(path: Path) -> bool:
+    """Tell label maps from meshes by the suffix."""
+    return path.name.lower().endswith(nifti.SUFFIXES)
+
+
+def walk(path: Path, preset: Preset, organ_file: str) -> tuple[list[Found], list[dict[str, str]]]:
+    """List the readable files of a source, by name, and what in it is not readable.
+
+    Args:
+        path: a file, a folder of files, or a TotalSegmentator dataset folder (recognised by its `sNNNN/segmentations` folders).
+        preset: its layout, if it says one.
+        organ_file: the organ's file in the TotalSegmentator layout, such as `liver.nii.gz`.
+
+    Raises:
+        NoUsableDataError: there is nothing to read; the text says what there is instead.
+    """
+    if path.is_file():
+        if not _readable(path):
+            raise NoUsableDataError(f"{path}: not a file that can be read; expected {_kinds()}")
+        return [Found(path=path, stem=stem_of(path))], []
+    subjects = [child for child in sorted(path.iterdir()) if child.is_dir() and SUBJECT.fullmatch(child.name)]
+    if preset.layout == "totalsegmentator" or (subjects and (subjects[0] / "segmentations").is_dir()):
+        return _walk_totalsegmentator(path, subjects, preset.file or organ_file)
+    files = [child for child in sorted(path.iterdir()) if child.is_file() and not child.name.startswith(".")]
+    found = [Found(path=child, stem=stem_of(child)) for child in files if _readable(child)]
+    unread = [
+        {"file": str(child), "reason": f"{child.suffix} files are not read; convert it to .nii.gz"}
+        for child in files
+        if child.name.lower().endswith(UNREAD_SUFFIXES)
+    ]
+    if not found:
+        below = next((child for child in sorted(path.rglob("*")) if child.is_file() and _readable(child)), None)
+        hint = f"; there are such files in {below.parent}: give that folder" if below else ""
+        hint = hint or (f"; it holds {len(files)} other files, such as {files[0].name}" if files else "; it is empty")
+        raise NoUsableDataError(f"{path}: no file that can be read; expected {_kinds()}{hint}")
+    return found, unread
+
+
+def _walk_totalsegmentator(path: Path, subjects: Sequence[Path], name: str) -> tuple[list[Found], list[dict[str, str]]]:
+    files = [(subject, subject / "segmentations" / name) for subject in subjects]
+    found = [Found(path=file, stem=subject.name) for subject, file in files if file.is_file()]
+    if not found:
+        raise NoUsableDataError(
+            f"{path}: none of {len(subjects)} subject folders sNNNN holds segmentations/{name}; give the folder that "
+            "holds the subject folders"
+        )
+    return found, [{"file": str(file), "reason": "the file is missing"} for _, file in files if not file.is_file()]
+
+
+def _readable(path: Path) -> bool:
+    return path.name.lower().endswith((*nifti.SUFFIXES, *meshes.SUFFIXES))
+
+
+def _kinds() -> str:
+    return ", ".join((*nifti.SUFFIXES, *meshes.SUFFIXES))
+
+
+def source_names(sources: Sequence[Source]) -> list[str]:
+    """Return a unique name for each source: its own, else its folder's, with the parent's before it where two are equal.
+
+    Raises:
+        ConfigError: a source is given twice, or two names are still equal.
+    """
+    paths = [Path(source.path).resolve() for source in sources]
+    for index, path in enumerate(paths):
+        if path in paths[:index]:
+            raise ConfigError(f"{path} is given twice as data")
+    plain = [source.name or _folder_name(path) for source, path in zip(sources, paths, strict=True)]
+    names = [
+        name if source.name or plain.count(name) == 1 or path.is_file() else f"{path.parent.name}-{name}"
+        for name, source, path in zip(plain, sources, paths, strict=True)
+    ]
+    for index, (name, path) in enumerate(zip(names, paths, strict=True)):
+        twin = next(
+            (other for other, earlier in zip(paths[:index], names[:index], strict=True) if earlier == name), None
+        )
+        if twin is not None and (path.is_dir() or twin.is_dir()):
+            raise ConfigError(f"{twin} and {path} are both called '{name}'; give each a `name` in a sources file")
+    return names
+
+
+def _folder_name(path: Path) -> str:
+    return (path.parent if path.is_file() else path).name or "data"
+
+
+def make_items(
+    source: Source,
+    name: str,
+    preset: Preset,
+    *,
+    found: Sequence[Found],
+    patients: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Iterator[Item | dict[str, str]]:
+    """Make an item of each file, or say why it is left out.
+
+    Args:
+        source: where the files come from.
+        name: the source's unique name.
+        preset: the source's.
+        found: the files.
+        patients: the patient of each stem that is known to be one of several scans.
+        settings: whatever else changes how a file is read; goes into the fingerprint.
+    """
+    known = {stem: patient for patient, stems in source.groups.items() for stem in stems}
+    for file in found:
+        fix = source.fixes.get(file.path.name) or source.fixes.get(file.stem) or Fix()
+        if fix.exclude is not None:
+            yield {"file": str(file.path), "reason": f"left out by the sources file: {fix.exclude}"}
+            continue
+        options = {
+            "kind": "labels" if is_label_map(file.path) else "mesh",
+            "preset": source.preset,
+            "labels": _first(fix.labels, source.labels, preset.labels),
+            "reverse": _first(fix.reverse, source.reverse, preset.reverse) or [],
+            "spacing": _first(fix.spacing),
+            "frame": fix.frame or source.frame,
+            "scale": fix.scale or source.scale,
+        }
+        try:
+            content = sha256_file(file.path)
+        except OSError as error:
+            yield {"file": str(file.path), "reason": f"not readable ({error.strerror or error})"}
+            continue
+        yield Item(
+            id=f"{name}/{file.stem}",
+            group=known.get(file.stem) or patients.get(file.stem) or file.stem,
+            path=file.path,
+            fingerprint=sha256_json([content, options, dict(settings)]),
+            options={**options, "source": name, "content": content},
+        )
+
+
+def _first(*choices: Sequence[Any] | None) -> list[Any] | None:
+    return next((list(choice) for choice in choices if choice is not None), None)

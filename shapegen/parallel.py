@@ -1,0 +1,147 @@
+"""Runs a function over items in worker processes; an item that fails, or kills its worker, costs only itself."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from shapegen.errors import UnusableItemError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Not the item's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R]):
+    """What became of one item.
+
+    Args:
+        index: of the item.
+        result: what the function returned; None where it failed.
+        reason: why it failed; empty where it did not.
+    """
+
+    index: int
+    result: R | None
+    reason: str = ""
+
+
+def worker_count(wanted: int, items: int) -> int:
+    """Return how many processes to use: `wanted`, or as many as there are cores for 0, but no more than items."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(wanted or cores, items))
+
+
+def each(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[Outcome[R]]:
+    """Call a function on every item, in spawned processes with one thread each; yields in order of completion.
+
+    With one worker everything happens in this process.
+
+    Args:
+        function: of a module, so that it can be sent to a process; its result is pickled.
+        items: the arguments.
+        workers: see `worker_count`.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    if workers <= 1 or len(items) <= 1:
+        for index, item in enumerate(items):
+            yield _guarded(function, index, item)
+        return
+    pending = list(range(len(items)))
+    while pending:
+        suspects: list[int] = []
+        with _pool(workers) as pool:
+            yield from _drain(pool, function, items, pending=pending, suspects=suspects, width=workers)
+        # The pool broke: one of those under way killed its process. Each is tried alone, and convicted if it does so again.
+        for index in suspects:
+            pending.remove(index)
+            with _pool(1) as pool:
+                try:
+                    yield pool.submit(_guarded, function, index, items[index]).result()
+                except BrokenProcessPool:
+                    yield Outcome(
+                        index, None, "reading it killed the process (out of memory?); leave it out or use fewer workers"
+                    )
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    function: Callable[[T], R],
+    items: Sequence[T],
+    *,
+    pending: list[int],
+    suspects: list[int],
+    width: int,
+) -> Iterator[Outcome[R]]:
+    """Work off `pending`, removing what is done; if the pool breaks, leave those under way in `suspects`."""
+    waiting = iter(list(pending))
+    running: dict[Future[Outcome[R]], int] = {}
+    while True:
+        try:
+            while len(running) < width and (index := next(waiting, None)) is not None:
+                running[pool.submit(_guarded, function, index, items[index])] = index
+        except BrokenProcessPool:
+            suspects.append(index)  # type: ignore[arg-type]
+        if not running:
+            return
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            index = running.pop(future)
+            try:
+                outcome = future.result()
+            except BrokenProcessPool:
+                suspects.append(index)
+                continue
+            pending.remove(index)
+            yield outcome
+        if suspects:
+            suspects += [index for index in running.values() if index not in suspects]
+            return
+
+
+def _guarded(function: Callable[[T], R], index: int, item: T) -> Outcome[R]:
+    try:
+        return Outcome(index, function(item))
+    except UnusableItemError as error:
+        return Outcome(index, None, str(error))
+    except Exception as error:  # any reader's bug costs its item only
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        return Outcome(index, None, f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork."""
+    before: Mapping[str, Any] = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,262 @@
+"""Stage `prepare`: read and clean every file, split by patient, align, and sample the fields that INRs are fitted to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shapegen.data.align import Probe, align, probe
+from shapegen.data.placement import Placement
+from shapegen.data.population import SPLITS, Population, Shape, Split, write_surface
+from shapegen.data.split import by_fold, by_hash, from_file
+from shapegen.errors import NoUsableDataError
+from shapegen.geometry.surface import Surface
+from shapegen.parallel import each, worker_count
+from shapegen.protocols import Item, Organ
+from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays, write_json
+
+if TYPE_CHECKING:
+    from shapegen.config import SplitConfig
+    from shapegen.run import Run
+
+FEWEST = 4
+"""Shapes without which neither a mean nor a split means anything."""
+LISTED = 12
+NOTABLE_SHARE = 0.99
+HALF = 0.5
+NO_FACES = np.zeros((0, 3), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    organ: Organ
+    item: Item
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    surface: Path
+    target: Path
+    placement: Placement
+    count: int
+    sigma: float
+    seed: int
+
+
+def compute(run: Run, folder: Path) -> None:
+    """Write `population.json`, `surfaces/` (mm, RAS) and `samples/` (canonical cube); see `shapegen.data.population`.
+
+    Cleaned items are kept in the run's cache by the fingerprint of their file and settings.
+
+    Raises:
+        NoUsableDataError: fewer than four shapes can be used; the text lists why the others cannot.
+    """
+    organ: Organ = run.build("organ", run.config.organ)
+    items, unusable = run.scan()
+    notes = _organ_notes(organ, run.config.data)
+    workers = worker_count(run.config.prepare.workers, len(items))
+    cache = run.cache / "items"
+    read, failed = _read_all(run, organ, items, cache=cache, workers=workers)
+    unusable = sorted([*unusable, *failed], key=lambda row: row["file"])
+    notes += _unusable_notes(unusable)
+    if len(read) < FEWEST:
+        raise NoUsableDataError(
+            f"{len(read)} usable shapes, at least {FEWEST} are needed"
+            + (
+                f" ({len(unusable)} of {len(items) + len(unusable) - len(failed)} files are unusable):"
+                if unusable
+                else ""
+            )
+            + "".join(f"\n  {row['file']}: {row['reason']}" for row in unusable[:LISTED])
+        )
+    splits = split_items(read, run.config.split)
+    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}.probe.safetensors")) for item in read]
+    training = [splits[item.id] == "train" for item in read]
+    placements, cases = align(probes, [item.id for item in read], training=training, rigid=run.config.prepare.align)
+    found = {case.id: {"alignment": case.to_json()} for case in cases}
+    shapes = tuple(
+        Shape(
+            id=item.id,
+            group=item.group,
+            split=splits[item.id],
+            volume_ml=float(shape_probe.unit_mm**3 / 1000),
+            placement=placement,
+            folder=folder,
+            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}.json"), **found.get(item.id, {})},
+        )
+        for item, shape_probe, placement in zip(read, probes, placements, strict=True)
+    )
+    _place(folder, read, shapes, cache)
+    _sample_all(run, shapes, folder, workers)
+    notes += [*_summary(shapes), *(case.sentence() for case in cases), *_beyond_cube(shapes, probes)]
+    for note in notes:
+        run.note(note)
+    run.record_inputs(
+        {item.id: {"file": str(item.path), "sha256": item.options.get("content", item.fingerprint)} for item in read}
+    )
+    Population(run.config.organ.name, shapes, tuple(unusable), tuple(notes)).save(folder)
+
+
+def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
+    """Return the split of each item's id, by file, fold or hash as configured.
+
+    Raises:
+        ConfigError: the configuration does not fit these items.
+    """
+    groups = {item.id: item.group for item in items}
+    if config.file:
+        return from_file(Path(config.file), groups)
+    patients = list(groups.values())
+    if config.folds is not None:
+        split = by_fold(patients, folds=config.folds, fold=config.fold, validation=config.validation)
+    else:
+        split = by_hash(patients, validation=config.validation, test=config.test)
+    return {name: split[group] for name, group in groups.items()}
+
+
+def _organ_notes(organ: Organ, data: Sequence[str]) -> list[str]:
+    if data:
+        return list(organ.notes)
+    organ.scan(data)
+    return list(organ.notes)
+
+
+def _read_all(
+    run: Run, organ: Organ, items: Sequence[Item], *, cache: Path, workers: int
+) -> tuple[list[Item], list[dict[str, str]]]:
+    """Clean every item that is not in the cache yet; return the usable ones and why the others are not."""
+    cache.mkdir(parents=True, exist_ok=True)
+    wanted = [item for item in items if not (cache / f"{item.fingerprint}.json").is_file()]
+    failed: list[dict[str, str]] = []
+    broken: set[str] = set()
+    with run.progress("reading", len(items)) as advance:
+        advance(len(items) - len(wanted))
+        for outcome in each(_read_one, [_Read(organ, item, cache) for item in wanted], workers=workers):
+            advance(1)
+            if outcome.reason:
+                item = wanted[outcome.index]
+                broken.add(item.id)
+                failed.append({"file": str(item.path), "reason": outcome.reason})
+    return [item for item in items if item.id not in broken], failed
+
+
+def _read_one(task: _Read) -> None:
+    """Clean one item into the cache; the JSON file is written last and says that it is whole."""
+    loaded = task.organ.load(task.item)
+    base = task.cache / task.item.fingerprint
+    write_surface(base.with_suffix(".surface.safetensors"), loaded.surface)
+    write_arrays(base.with_suffix(".probe.safetensors"), probe(loaded.surface).to_arrays())
+    write_json(base.with_suffix(".json"), dict(loaded.meta))
+
+
+def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: Path) -> None:
+    """Put the cached surfaces where the population expects them, as hard links where the file system has them."""
+    for item, shape in zip(read, placed, strict=True):
+        target = folder / "surfaces" / shape.file_name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        source = cache / f"{item.fingerprint}.surface.safetensors"
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+        beside.replace(target)
+
+
+def _sample_all(run: Run, shapes: Sequence[Shape], folder: Path, workers: int) -> None:
+    """Write the samples of every shape that has none yet for this placement.
+
+    Raises:
+        NoUsableDataError: sampling a clean surface failed, which no other input will mend.
+    """
+    config = run.config.prepare
+    tasks = [
+        _Sample(
+            surface=folder / "surfaces" / shape.file_name,
+            target=folder / "samples" / shape.file_name,
+            placement=shape.placement,
+            count=config.samples,
+            sigma=config.sigma,
+            seed=derived_seed(run.seed, "prepare", "samples", shape.id),
+        )
+        for shape in shapes
+    ]
+    with run.progress("sampling", len(tasks)) as advance:
+        for outcome in each(_sample_one, tasks, workers=workers):
+            advance(1)
+            if outcome.reason:
+                raise NoUsableDataError(f"{shapes[outcome.index].id}: sampling its surface failed: {outcome.reason}")
+
+
+def _sample_one(task: _Sample) -> None:
+    from safetensors import safe_open
+
+    from shapegen.geometry.sdf import sample_field
+
+    key = sha256_json([sha256_file(task.surface), task.placement.to_json(), task.count, task.sigma, task.seed])
+    if task.target.is_file():
+        with safe_open(task.target, "numpy") as there:
+            if (there.metadata() or {}).get("key") == key:
+                return
+    arrays = read_arrays(task.surface)
+    surface = Surface(arrays["vertices"].astype("float64"), arrays["faces"].astype("int64"))
+    points, distances = sample_field(
+        task.placement.to_canonical(surface), count=task.count, sigma=task.sigma, seed=task.seed
+    )
+    write_arrays(task.target, {"points": points, "distances": distances}, {"key": key})
+
+
+def _summary(shapes: Sequence[Shape]) -> list[str]:
+    counts = ", ".join(f"{sum(shape.split == split for shape in shapes)} {split}" for split in SPLITS)
+    volumes = sorted(shape.volume_ml for shape in shapes)
+    cut = sum(bool(shape.meta.get("touches_scan_border")) for shape in shapes)
+    lines = [
+        f"{len(shapes)} shapes of {len({shape.group for shape in shapes})} patients ({counts}), "
+        f"{volumes[0]:.0f} to {volumes[-1]:.0f} mL, median {volumes[len(volumes) // 2]:.0f} mL"
+    ]
+    remade = sum(bool(shape.meta.get("gap_mm")) for shape in shapes)
+    if remade:
+        lines.append(f"{remade} meshes were not closed or not consistently oriented and were remade by winding number")
+    if cut:
+        lines.append(f"{cut} shapes reach the border of their scan and may be cut off there")
+    lines += [
+        f"{shape.id}: {shape.meta['largest_component_share']:.1%} of the volume is in its largest component; the rest was dropped"
+        for shape in shapes
+        if shape.meta.get("largest_component_share", 1.0) < NOTABLE_SHARE
+    ]
+    recognised = [shape for shape in shapes if shape.meta.get("recognised")]
+    if recognised:
+        lines.append(f"{recognised[0].meta['recognised']} ({len(recognised)} files)")
+    return lines
+
+
+def _beyond_cube(shapes: Sequence[Shape], probes: Sequence[Probe]) -> list[str]:
+    """Held-out shapes may be larger than any training shape; say so where the canonical cube cuts them."""
+    over = [
+        shape.id
+        for shape, found in zip(shapes, probes, strict=True)
+        if abs(
+            shape.placement.to_canonical(Surface(found.hull * found.unit_mm + found.centre, NO_FACES)).vertices
+        ).max()
+        > HALF
+    ]
+    return [f"{len(over)} held-out shapes reach beyond the canonical cube: {', '.join(over[:LISTED])}"] if over else []
+
+
+def _unusable_notes(unusable: Sequence[Mapping[str, str]]) -> list[str]:
+    """One line for each reason, with the files that it concerns."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for row in unusable:
+        by_reason[row["reason"]].append(Path(row["file"]).name)
+    return [
+        f"left out {len(files)}: {', '.join(files[:LISTED])}{' ...' if len(files) > LISTED else ''}: {reason}"
+        for reason, files in sorted(by_reason.items())
+    ]
