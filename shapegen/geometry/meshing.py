@@ -22,7 +22,7 @@ def mesh_field(
     resolution: int,
     bounds: float = 0.5,
     level: float = 0.0,
-    batch: int = 65536,
+    batch: int = 8192,
     coarse: int = 32,
     safety: float = 1.0,
     slope: float | None = None,
@@ -41,7 +41,8 @@ def mesh_field(
             512 needs about 1 GB beside the field's own memory.
         bounds: half the side of the cube.
         level: the value on the surface.
-        batch: points in one call of the field.
+        batch: points in one call of the field; few enough that a layer of 128 neurons stays in a processor's cache,
+            where it is twice as fast as with 65,536.
         coarse: least number of cells along an axis of the first lattice.
         safety: above 1 for fields that are steeper in places than most.
         slope: the largest change of the field for each unit of length, if known (1 for a signed distance); otherwise
@@ -78,7 +79,7 @@ def mesh_field(
 
 
 def mesh_dense(
-    field: Field, *, resolution: int, bounds: float = 0.5, level: float = 0.0, batch: int = 65536
+    field: Field, *, resolution: int, bounds: float = 0.5, level: float = 0.0, batch: int = 8192
 ) -> Surface | None:
     """Mesh the same surface from the values at all lattice points: slow, the reference for `mesh_field`.
 

@@ -157,9 +157,16 @@ def sample_points(surface: Surface, count: int, rng: np.random.Generator) -> tup
 
     Returns:
         Points [count, 3] and the unit normals [count, 3] of their faces.
+
+    Raises:
+        ValueError: no face has an area, or a vertex is not finite.
     """
     normals, areas = face_normals(surface)
     cumulative = np.cumsum(areas)
+    if not (len(areas) and 0 < cumulative[-1] < np.inf):
+        raise ValueError(
+            "expected a surface with a finite area above 0 to draw points from; check its faces and vertices"
+        )
     chosen = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right").clip(max=len(areas) - 1)
     # Square-root map of the unit square to barycentric coordinates (Osada et al. 2002, eq. 1).
     root, second = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
