@@ -72,7 +72,7 @@ def each(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Ite
         suspects: list[int] = []
         with _pool(workers) as pool:
             yield from _drain(pool, function, items, pending=pending, suspects=suspects, width=workers)
-        # The pool broke: one of those under way killed its process. Each is tried alone, and convicted if it does so again.
+        # One of those under way killed its process. Each is tried alone, and convicted if it does so again.
         for index in suspects:
             pending.remove(index)
             with _pool(1) as pool:

@@ -1,4 +1,4 @@
-"""The liver: which labels make one in which dataset, what volumes are possible, and the population that comes with it."""
+"""The liver: its options; its datasets are listed in `liver_sources.json`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compact files of whole populations: closed meshes with vertices quantised to 16 bits within each shape's bounding box."""
+"""Compact files of whole populations: closed meshes, vertices quantised to 16 bits within each bounding box."""
 
 from __future__ import annotations
 

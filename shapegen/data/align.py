@@ -26,8 +26,9 @@ STEPS = 12
 ROBUST = 0.03
 """Residuals above this (about 3 mm for a liver) count linearly."""
 CLEAR = 0.90
-"""A start other than the file's own axes is believed where its residual is below this share of theirs. With a mean of 15
-livers or more no true liver in 212 comes below 0.96, and 98 % of their mirror images do come below 0.90."""
+"""A start other than the file's own axes is believed where its residual is below this share of theirs.
+
+With a mean of 15 livers or more no true liver of 212 comes below 0.96; 97 % of their mirror images come below 0.90."""
 CLEAR_OF_FEW = 0.80
 """The same for a mean of fewer than `FEW` shapes, which is less sure of itself (true livers come down to 0.86)."""
 FEW = 15
@@ -128,9 +129,10 @@ def align(
 ) -> tuple[list[Placement], list[Case]]:
     """Place every shape in the canonical cube.
 
-    Surface points of each shape, scaled to unit volume, are moved rigidly to minimise the robust distance to the mean
-    truncated signed distance field of the training shapes (Levenberg-Marquardt with iteratively reweighted residuals), from the
-    eight sign changes of the axes; the mean is made anew in each round. Shapes that are not for training have no part in the mean.
+    Surface points of each shape, scaled to unit volume, are moved rigidly to minimise their robust distance to the mean
+    truncated signed distance field of the training shapes (Levenberg-Marquardt on iteratively reweighted residuals),
+    from the eight sign changes of the axes; then the mean is made anew (generalised Procrustes, Gower 1975). Shapes
+    that are not for training have no part in it.
 
     Args:
         probes: one for each shape.
@@ -168,7 +170,7 @@ def _procrustes(
     starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
     rotations, shifts = torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3)
     clear = CLEAR if len(fields) >= FEW else CLEAR_OF_FEW
-    # Twice over all starts, the second time against a mean in which what was mirrored is right; then once more to the sharper mean.
+    # The second time the mean is one in which what was mirrored is right; at last all go to the sharper mean.
     for _ in range(2):
         template = _mean_field(fields, rotations[used], shifts[used])
         found, moved, energy = _fit(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
@@ -232,7 +234,7 @@ def _mean_field(fields: Tensor, rotations: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _sample(channels: Tensor, points: Tensor) -> Tensor:
-    """Interpolate channels [c, GRID, GRID, GRID] trilinearly at points [n, 3]: [c, n]; beyond the grid its border's value."""
+    """Interpolate channels [c, GRID, GRID, GRID] trilinearly at points [n, 3]: [c, n]."""
     import torch
 
     at = (points / REACH).flip(-1).view(1, 1, 1, -1, 3)

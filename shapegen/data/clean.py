@@ -140,7 +140,7 @@ def resampling_matrix(
 ) -> tuple[csr_matrix, float]:
     """Return the sparse matrix [m, size] that low-passes and resamples one axis, and where its first sample lies (mm).
 
-    Row i holds a Gaussian around the sample's position, normalised over the infinite grid, so that outside counts as zero.
+    Row i holds a Gaussian around the sample's position, normalised over the infinite grid: outside counts as zero.
 
     Args:
         size: voxels of the input.

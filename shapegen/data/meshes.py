@@ -1,10 +1,10 @@
-"""Surface meshes from files: STL, OBJ, PLY, OFF and GLB through trimesh, VTK and VTP through pyvista; always mm, RAS."""
+"""Surface meshes from files, in mm RAS: STL, OBJ, PLY, OFF and GLB by trimesh, VTK and VTP by pyvista."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -64,8 +64,8 @@ def _read_trimesh(path: Path) -> Surface:
     import trimesh
 
     try:
-        mesh = trimesh.load(path, force="mesh", process=False)
-        vertices, faces = np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
+        mesh: Any = trimesh.load(path, force="mesh", process=False)
+        vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
     except Exception as error:  # trimesh's readers raise whatever the damaged bytes lead them to
         raise UnusableItemError(
             f"not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})",
@@ -86,7 +86,7 @@ def _read_vtk(path: Path) -> Surface:
         ) from error
     try:
         poly = pyvista.read(path).extract_surface().triangulate()
-        vertices, faces = np.asarray(poly.points, float), np.asarray(poly.faces).reshape(-1, 4)[:, 1:]
+        vertices, faces = np.asarray(poly.points, np.float64), np.asarray(poly.faces).reshape(-1, 4)[:, 1:]
     except Exception as error:  # VTK's readers raise whatever the damaged bytes lead them to
         raise UnusableItemError(
             f"not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})",
@@ -96,7 +96,7 @@ def _read_vtk(path: Path) -> Surface:
 
 
 def merge_vertices(surface: Surface) -> Surface:
-    """Merge vertices of exactly equal position (STL repeats each one) and drop faces that thereby become empty or double."""
+    """Merge vertices of equal position (STL repeats each one); drop faces that are then empty or double."""
     vertices, index = np.unique(surface.vertices, axis=0, return_inverse=True)
     faces = index.ravel()[surface.faces]
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]

@@ -1,4 +1,4 @@
-"""Label maps in NIfTI files: read slab by slab, cropped to what is labelled, with the affine that puts voxels into mm RAS."""
+"""Label maps in NIfTI files: read slab by slab, cropped to what is labelled, with the affine into mm RAS."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class LabelMap:
         counts: voxels of each non-zero label.
         offset: index of the crop's first voxel in the file.
         full_shape: the file's shape.
+        oriented: False where the header gives no orientation, so that the affine is a guess.
     """
 
     labels: NDArray[Any]
@@ -63,6 +64,7 @@ class LabelMap:
     counts: dict[int, int]
     offset: tuple[int, int, int]
     full_shape: tuple[int, int, int]
+    oriented: bool = True
 
     @property
     def voxel_ml(self) -> float:
@@ -82,7 +84,7 @@ def read_header(path: Path, *, spacing: Sequence[float] | None = None) -> Header
         spacing: mm along each array axis, replacing the header's.
 
     Raises:
-        UnusableItemError: not NIfTI, not one three-dimensional volume, no usable spacing, or larger than the file can hold.
+        UnusableItemError: not NIfTI, not one 3-D volume, no usable spacing, or more voxels than the file can hold.
     """
     return _open(path, spacing)[1]
 
@@ -111,7 +113,7 @@ def read_labels(path: Path, *, reverse: Sequence[int] = (), spacing: Sequence[fl
     affine = header.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ lower
     offset = (int(lower[0]), int(lower[1]), int(lower[2]))
-    return LabelMap(labels, affine, counts, offset, header.shape)
+    return LabelMap(labels, affine, counts, offset, header.shape, header.oriented)
 
 
 def with_spacing(affine: Points, spacing: Sequence[float]) -> Points:
@@ -133,7 +135,7 @@ def _open(path: Path, spacing: Sequence[float] | None) -> tuple[Any, Header]:
     from nibabel.spatialimages import HeaderDataError, ImageDataError
 
     try:
-        image = nibabel.load(path, keep_file_open=True)
+        image: Any = nibabel.load(path, keep_file_open=True)
     except (ImageFileError, HeaderDataError, ImageDataError, EOFError, OSError, ValueError) as error:
         raise UnusableItemError(f"not a readable NIfTI file ({error})", advice="copy or download it again") from error
     shape = image.shape
@@ -147,14 +149,14 @@ def _open(path: Path, spacing: Sequence[float] | None) -> tuple[Any, Header]:
     size, promised = path.stat().st_size, int(np.prod(shape, dtype=object)) * image.get_data_dtype().itemsize
     if promised > size * (DEFLATE_RATIO if path.suffix == ".gz" else 1):
         raise UnusableItemError(
-            f"the header promises {promised:.3g} bytes ({' x '.join(map(str, shape))} voxels), which a file of {size} bytes "
-            "cannot hold",
+            f"the header promises {' x '.join(map(str, shape))} voxels ({promised:.3g} bytes), "
+            f"which a file of {size} bytes cannot hold",
             advice="the header is damaged or the file truncated; export it again",
         )
-    zooms = np.asarray(image.header.get_zooms()[:3], float)
-    affine = np.array(image.affine, float)
+    zooms = np.asarray(image.header.get_zooms()[:3], np.float64)
+    affine = np.array(image.affine, np.float64)
     if spacing is not None:
-        affine, zooms = with_spacing(affine, spacing), np.asarray(spacing, float)
+        affine, zooms = with_spacing(affine, spacing), np.asarray(spacing, np.float64)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not (np.isfinite(affine).all() and (zooms > 0).all() and (lengths > 0).all()):
         raise UnusableItemError(

@@ -1,4 +1,4 @@
-"""An organ whose shapes are read from label maps and meshes. Other organs reuse it with their own tables (see `shapegen_organs.liver`)."""
+"""An organ whose shapes are read from label maps and meshes; each organ plugin gives its own tables."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CLEANING = 1
 LISTED_LABELS = 12
 
 LabelRule = Callable[["LabelMap", tuple[float, float]], tuple[tuple[int, ...], str] | None]
-"""Recognises from the voxels alone which of several labels make the organ: (labels, why), or None. A module-level function."""
+"""Tells from the voxels alone which of several labels make the organ: (labels, why), or None. Picklable."""
 
 
 class Tables(Config):
-    """What is known about an organ's public datasets; data, so that it lies in a JSON file beside the organ's module."""
+    """What is known about an organ's public datasets. It is data: a JSON file beside the organ's module."""
 
     file: str = Field(description="The organ's file in a TotalSegmentator dataset folder.")
     presets: dict[str, Preset] = Field(description="Datasets by name.")
@@ -88,7 +88,7 @@ class FileOrgan:
             return self._scan_embedded()
         sources = [source for text in data for source in parse_data(text, self.tables.presets)]
         patients = {stem: patient for patient, stems in self.tables.patients.items() for stem in stems}
-        settings = {"voxel_mm": self.voxel_mm, "range": self.volume_range_ml, "cleaning": CLEANING}
+        settings = {"organ": self.name, "voxel_mm": self.voxel_mm, "range": self.volume_range_ml, "cleaning": CLEANING}
         items: list[Item] = []
         unusable: list[dict[str, str]] = []
         for source, name in zip(sources, source_names(sources), strict=True):
@@ -96,7 +96,11 @@ class FileOrgan:
             found, unread = walk(Path(source.path), preset, self.tables.file)
             unusable += unread
             made = make_items(source, name, preset, found=found, patients=patients, settings=settings)
-            items += [item for item in made if not _listed(item, unusable)]
+            for item in made:
+                if isinstance(item, Item):
+                    items.append(item)
+                else:
+                    unusable.append(item)
         items = self._without_lost_spacing(items, unusable)
         return sorted(_grouped_by_content(items), key=lambda item: item.id), unusable
 
@@ -114,14 +118,10 @@ class FileOrgan:
                 surface=self.embedded.load(item), meta={"source": "embedded", "synthetic": True, "repairs": []}
             )
         surface, meta = self._from_labels(item) if kind == "labels" else self._from_mesh(item)
-        from shapegen.geometry.surface import is_closed, is_oriented, signed_volume
+        from shapegen.geometry.surface import signed_volume
 
         volume = signed_volume(surface) / 1000
         self._check_volume(volume, scalable=kind == "mesh")
-        if not (is_closed(surface) and is_oriented(surface)):
-            raise UnusableItemError(
-                "no closed surface could be made of it", advice="repair the mesh or give its label map"
-            )
         return Loaded(surface=surface, meta={"source": item.options["source"], "volume_ml": volume, **meta})
 
     def _from_labels(self, item: Item) -> tuple[Surface, dict[str, Any]]:
@@ -172,7 +172,8 @@ class FileOrgan:
             return recognised
         raise UnusableItemError(
             f"{len(present)} labels and nothing says which make a {self.name}: {_listing(labels)}",
-            advice=f"add a preset, as in PATH:PRESET ({', '.join(sorted(self.tables.presets))}), or give `labels` in a sources file",
+            advice=f"add a preset, as in PATH:PRESET ({', '.join(sorted(self.tables.presets))}), "
+            "or give `labels` in a sources file",
         )
 
     def _from_mesh(self, item: Item) -> tuple[Surface, dict[str, Any]]:
@@ -219,7 +220,8 @@ class FileOrgan:
             if item.id in lost and sum(flags) * 2 < len(flags):
                 reason = (
                     f"says exactly 1 x 1 x 1 mm, while {len(flags) - sum(flags)} of the {len(flags)} files of "
-                    f"'{item.options['source']}' do not: its spacing was lost; give the true `spacing` under `fixes` in a sources file"
+                    f"'{item.options['source']}' do not: its spacing was lost; "
+                    "give the true `spacing` under `fixes` in a sources file"
                 )
                 unusable.append({"file": str(item.path), "reason": reason})
             else:
@@ -229,20 +231,14 @@ class FileOrgan:
     def _scan_embedded(self) -> tuple[list[Item], list[dict[str, str]]]:
         if self.embedded is None or not self.embedded.path.is_file():
             raise NoUsableDataError(
-                f"no data was given, and this installation holds no embedded {self.name} population; give --data PATH[:PRESET]"
+                f"no data was given, and this installation holds no embedded {self.name} population; "
+                "give --data PATH[:PRESET]"
             )
         items = self.embedded.items()
         self.notes = [
             f"no data was given: using the {len(items)} embedded synthetic {self.name}s, which are no patients' organs"
         ]
         return items, []
-
-
-def _listed(item: Item | dict[str, str], unusable: list[dict[str, str]]) -> bool:
-    if isinstance(item, dict):
-        unusable.append(item)
-        return True
-    return False
 
 
 def _grouped_by_content(items: Sequence[Item]) -> list[Item]:

@@ -1,4 +1,4 @@
-"""From any triangle mesh to one closed, outward oriented surface: kept as it is where it is sound, else remade by winding number."""
+"""From any triangle mesh to one closed, outward oriented surface: kept where sound, else remade by winding number."""
 
 from __future__ import annotations
 
@@ -86,11 +86,10 @@ def consistent(surface: Surface) -> Surface:
     Propagating orientations over shared edges mends flipped faces but can spread an error over a non-manifold place;
     so both the given and the propagated orientation are tried, and turned outwards component by component.
     """
-    import trimesh
+    import igl
 
-    mesh = trimesh.Trimesh(surface.vertices, surface.faces, process=False, validate=False)
-    trimesh.repair.fix_winding(mesh)
-    candidates = [_outward(surface), _outward(Surface(surface.vertices, np.asarray(mesh.faces, np.int64)))]
+    propagated = np.asarray(igl.bfs_orient(np.ascontiguousarray(surface.faces, np.int64))[0], np.int64)
+    candidates = [_outward(surface), _outward(Surface(surface.vertices, propagated))]
     low, side = surface.vertices.min(axis=0), extents(surface)
     probes = low + side * np.random.default_rng(0).random((PROBES, 3))
     scores = [
@@ -120,7 +119,7 @@ def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]
     field = np.where(solid, np.abs(distance), -np.abs(distance)).astype(np.float32)
     if not solid.any():
         raise UnusableItemError(f"the mesh encloses no volume ({wrong})", advice="export a closed surface")
-    new, volume = extract_level(field, 0.0, np.full(3, voxel_mm), nudge=1e-4 * voxel_mm)
+    new, _ = extract_level(field, 0.0, np.full(3, voxel_mm), nudge=1e-4 * voxel_mm)
     new = new.moved(new.vertices + origin)
     gap = surface_gap(new, surface)
     repairs = [
@@ -135,7 +134,7 @@ def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]
 
 
 def _solid(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int, int]:
-    """Return the largest 6-connected component with its cavities filled, its share, how many there were, voxels filled."""
+    """Return the largest 6-connected component without cavities, its share, how many there were, voxels filled."""
     from scipy import ndimage
 
     labels, components = ndimage.label(inside)
@@ -150,8 +149,8 @@ def _solid(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int, in
 def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.float32], Points]:
     """Return distances in mm on a grid around the surface, positive inside, exact within two voxels of the surface.
 
-    The sign is the winding number's, the magnitude the distance to the triangles, computed only for voxels in blocks that the
-    surface may cross; all others get a constant of the right sign.
+    The sign is the winding number's, the magnitude the distance to the triangles, computed only for voxels in blocks
+    that the surface may cross; all others get a constant of the right sign.
 
     Returns:
         Distances [i, j, k] and the position [3] of the first voxel.
@@ -160,12 +159,13 @@ def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.
 
     margin = 3 * voxel_mm
     low = surface.vertices.min(axis=0) - margin
-    blocks = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
+    sides = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
+    blocks = (int(sides[0]), int(sides[1]), int(sides[2]))
     edge = voxel_mm * COARSE
-    centres = low + voxel_mm * (COARSE - 1) / 2 + edge * np.stack(np.indices(blocks), axis=-1).reshape(-1, 3)
-    # A block may be crossed if the surface comes nearer to its centre than its half diagonal; two voxels more for gradients.
+    centres = low + voxel_mm * (COARSE - 1) / 2 + edge * np.moveaxis(np.indices(blocks), 0, -1).reshape(-1, 3)
+    # A block may be crossed if the surface comes nearer to its centre than half its diagonal.
     spacing = voxel_mm / 2
-    dense = sample_points(surface, max(20_000, int(4 * area(surface) / spacing**2 / 4)), np.random.default_rng(0))[0]
+    dense = sample_points(surface, max(20_000, int(area(surface) / spacing**2)), np.random.default_rng(0))[0]
     near = np.isfinite(
         cKDTree(dense).query(centres, distance_upper_bound=np.sqrt(3) / 2 * edge + 2 * voxel_mm + 2 * spacing)[0]
     )
@@ -176,11 +176,11 @@ def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.
     near |= _neighbours_differ(inside.reshape(blocks)).ravel()
     value = np.where(inside, 1.0, -1.0) * edge
     fine = np.broadcast_to(value[:, None], (len(value), COARSE**3)).astype(np.float32)
-    offsets = voxel_mm * (np.stack(np.indices((COARSE,) * 3), axis=-1).reshape(-1, 3) - (COARSE - 1) / 2)
+    offsets = voxel_mm * (np.moveaxis(np.indices((COARSE, COARSE, COARSE)), 0, -1).reshape(-1, 3) - (COARSE - 1) / 2)
     points = (centres[near][:, None] + offsets).reshape(-1, 3)
     fine[near] = (-signed_distance(surface, points)).reshape(-1, COARSE**3)
     grid = fine.reshape(*blocks, COARSE, COARSE, COARSE).transpose(0, 3, 1, 4, 2, 5)
-    return np.ascontiguousarray(grid.reshape(blocks * COARSE)), low
+    return np.ascontiguousarray(grid.reshape([n * COARSE for n in blocks])), low
 
 
 def _neighbours_differ(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

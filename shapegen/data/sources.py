@@ -167,7 +167,7 @@ def walk(path: Path, preset: Preset, organ_file: str) -> tuple[list[Found], list
     """List the readable files of a source, by name, and what in it is not readable.
 
     Args:
-        path: a file, a folder of files, or a TotalSegmentator dataset folder (recognised by its `sNNNN/segmentations` folders).
+        path: a file, a folder of files, or a TotalSegmentator dataset folder (it has `sNNNN/segmentations` folders).
         preset: its layout, if it says one.
         organ_file: the organ's file in the TotalSegmentator layout, such as `liver.nii.gz`.
 
@@ -216,7 +216,7 @@ def _kinds() -> str:
 
 
 def source_names(sources: Sequence[Source]) -> list[str]:
-    """Return a unique name for each source: its own, else its folder's, with the parent's before it where two are equal.
+    """Return a unique name for each source: its own, else its folder's, after the parent's where two are equal.
 
     Raises:
         ConfigError: a source is given twice, or two names are still equal.

@@ -12,7 +12,7 @@ from shapegen.store import read_json
 
 
 def position(group: str, purpose: str = "split") -> float:
-    """Return a number in [0, 1) that depends on the group's name only (SHA-256): the same on every machine and in every population."""
+    """Return a number in [0, 1) that depends on the group's name only (SHA-256), not on the population."""
     return int(hashlib.sha256(f"{purpose}:{group}".encode()).hexdigest()[:13], 16) / 16**13
 
 
@@ -54,10 +54,10 @@ def _fill_empty(result: dict[str, Split], order: Sequence[str], wanted: Sequence
 
 
 def by_fold(groups: Sequence[str], *, folds: int, fold: int, validation: float) -> dict[str, Split]:
-    """Split groups for cross-validation: fold `fold` of `folds` is the test set, a share of the rest is for validation.
+    """Split groups for cross-validation: one fold of `folds` is the test set, a share of the rest for validation.
 
-    Folds are as equal in size as can be (round-robin over the groups in the order of their hashes); each group is in the
-    test set of exactly one fold.
+    Folds are as equal in size as can be (round-robin over the groups in the order of their hashes); each group is in
+    the test set of exactly one fold.
 
     Args:
         groups: patients, in any order, repeated or not.
@@ -110,6 +110,7 @@ def from_file(path: Path, groups: Mapping[str, str]) -> dict[str, Split]:
         first, split = of_group.setdefault(group, (name, given[name]))
         if split != given[name]:
             raise ConfigError(
-                f"{path}: {first} ({split}) and {name} ({given[name]}) are of one patient ({group}); put both in one split"
+                f"{path}: {first} ({split}) and {name} ({given[name]}) are of one patient ({group}); "
+                "put both in one split"
             )
     return given

@@ -1,4 +1,4 @@
-"""Stage `prepare`: read and clean every file, split by patient, align, and sample the fields that INRs are fitted to."""
+"""Stage `prepare`: read and clean every file, split by patient, align, and sample signed distances for the INRs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapegen.data.align import Probe, align, probe
+from shapegen.data.align import Case, Probe, align, probe
 from shapegen.data.placement import Placement
 from shapegen.data.population import SPLITS, Population, Shape, Split, write_surface
 from shapegen.data.split import by_fold, by_hash, from_file
-from shapegen.errors import NoUsableDataError
-from shapegen.geometry.surface import Surface
+from shapegen.errors import NoUsableDataError, UnusableItemError
+from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
 from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays, write_json
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FEWEST = 4
 """Shapes without which neither a mean nor a split means anything."""
 LISTED = 12
+DOUBTFUL = 0.3
+SURFACE, PROBE, META = PARTS = (".surface.safetensors", ".probe.safetensors", ".json")
+"""What the cache holds of an item, in the order in which it is written."""
 NOTABLE_SHARE = 0.99
 HALF = 0.5
 NO_FACES = np.zeros((0, 3), dtype=np.int64)
@@ -78,7 +81,9 @@ def compute(run: Run, folder: Path) -> None:
             + "".join(f"\n  {row['file']}: {row['reason']}" for row in unusable[:LISTED])
         )
     splits = split_items(read, run.config.split)
-    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}.probe.safetensors")) for item in read]
+    if "train" not in splits.values():
+        raise NoUsableDataError(f"none of the {len(read)} usable shapes is for training; change `split`")
+    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}")) for item in read]
     training = [splits[item.id] == "train" for item in read]
     placements, cases = align(probes, [item.id for item in read], training=training, rigid=run.config.prepare.align)
     found = {case.id: {"alignment": case.to_json()} for case in cases}
@@ -90,13 +95,13 @@ def compute(run: Run, folder: Path) -> None:
             volume_ml=float(shape_probe.unit_mm**3 / 1000),
             placement=placement,
             folder=folder,
-            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}.json"), **found.get(item.id, {})},
+            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}{META}"), **found.get(item.id, {})},
         )
         for item, shape_probe, placement in zip(read, probes, placements, strict=True)
     )
     _place(folder, read, shapes, cache)
     _sample_all(run, shapes, folder, workers)
-    notes += [*_summary(shapes), *(case.sentence() for case in cases), *_beyond_cube(shapes, probes)]
+    notes += [*_summary(shapes), *_alignment_notes(shapes, cases), *_beyond_cube(shapes, probes)]
     for note in notes:
         run.note(note)
     run.record_inputs(
@@ -134,7 +139,7 @@ def _read_all(
 ) -> tuple[list[Item], list[dict[str, str]]]:
     """Clean every item that is not in the cache yet; return the usable ones and why the others are not."""
     cache.mkdir(parents=True, exist_ok=True)
-    wanted = [item for item in items if not (cache / f"{item.fingerprint}.json").is_file()]
+    wanted = [item for item in items if not all((cache / f"{item.fingerprint}{part}").is_file() for part in PARTS)]
     failed: list[dict[str, str]] = []
     broken: set[str] = set()
     with run.progress("reading", len(items)) as advance:
@@ -151,10 +156,19 @@ def _read_all(
 def _read_one(task: _Read) -> None:
     """Clean one item into the cache; the JSON file is written last and says that it is whole."""
     loaded = task.organ.load(task.item)
-    base = task.cache / task.item.fingerprint
-    write_surface(base.with_suffix(".surface.safetensors"), loaded.surface)
-    write_arrays(base.with_suffix(".probe.safetensors"), probe(loaded.surface).to_arrays())
-    write_json(base.with_suffix(".json"), dict(loaded.meta))
+    surface = loaded.surface
+    if not (np.isfinite(surface.vertices).all() and is_closed(surface) and is_oriented(surface)):
+        raise UnusableItemError("no closed surface could be made of it", advice="repair the mesh or give its label map")
+    low, high = task.organ.volume_range_ml
+    if not low <= signed_volume(surface) / 1000 <= high:
+        raise UnusableItemError(
+            f"its volume is {signed_volume(surface) / 1000:.4g} mL, expected {low:g} to {high:g} mL",
+            advice="check the unit and which labels make the organ",
+        )
+    path = {part: task.cache / f"{task.item.fingerprint}{part}" for part in PARTS}
+    write_surface(path[SURFACE], surface)
+    write_arrays(path[PROBE], probe(surface).to_arrays())
+    write_json(path[META], dict(loaded.meta))
 
 
 def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: Path) -> None:
@@ -163,7 +177,7 @@ def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: P
         target = folder / "surfaces" / shape.file_name
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        source = cache / f"{item.fingerprint}.surface.safetensors"
+        source = cache / f"{item.fingerprint}{SURFACE}"
         try:
             os.link(source, beside)
         except OSError:
@@ -228,13 +242,25 @@ def _summary(shapes: Sequence[Shape]) -> list[str]:
     if cut:
         lines.append(f"{cut} shapes reach the border of their scan and may be cut off there")
     lines += [
-        f"{shape.id}: {shape.meta['largest_component_share']:.1%} of the volume is in its largest component; the rest was dropped"
+        f"{shape.id}: {shape.meta['largest_component_share']:.1%} of the volume is in its largest component, "
+        "the rest was dropped"
         for shape in shapes
         if shape.meta.get("largest_component_share", 1.0) < NOTABLE_SHARE
     ]
     recognised = [shape for shape in shapes if shape.meta.get("recognised")]
     if recognised:
         lines.append(f"{recognised[0].meta['recognised']} ({len(recognised)} files)")
+    return lines
+
+
+def _alignment_notes(shapes: Sequence[Shape], cases: Sequence[Case]) -> list[str]:
+    lines = [case.sentence() for case in cases]
+    mirrored = sum(case.kind == "mirrored" for case in cases)
+    if mirrored > DOUBTFUL * len(shapes):
+        lines.append(
+            f"{mirrored} of {len(shapes)} shapes are mirror images of the others: which of the two is right cannot be "
+            "told from them; give the preset or the `reverse` of the wrong ones in a sources file"
+        )
     return lines
 
 
