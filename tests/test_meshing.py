@@ -134,7 +134,7 @@ def test_small_pieces_beside_a_large_one_are_found():
 
 
 def test_a_surface_that_leaves_the_chosen_cells_is_followed():
-    """Told a slope of nearly 0, only cells with a change of sign are chosen; a spike runs between the coarse corners."""
+    """Told a slope of nearly 0, only cells with a change of sign are chosen; a spike runs between the corners."""
     middle = -0.5 + 4 * 20.5 / 159
 
     def spiked(points):
@@ -182,6 +182,10 @@ def test_what_touches_the_border_is_closed_there(resolution):
     check_surface(surface)
     assert surface.vertices[:, 0].max() < 0.5
     assert surface.vertices[:, 0].max() > 0.5 - 1.01 * voxel
+    # What lies wholly between the border and the next coarse points.
+    surface = mesh_field(lambda p: (0.499 - 1.5 * voxel - p[:, 0]).astype(np.float32), resolution=resolution)
+    check_surface(surface)
+    np.testing.assert_allclose(surface.vertices[:, 0].min(), 0.499 - 1.5 * voxel, atol=voxel / 100)
     # The whole cube but one corner.
     surface = mesh_field(lambda points: (points.sum(axis=1) - 1.4).astype(np.float32), resolution=resolution)
     check_surface(surface)

@@ -69,13 +69,6 @@ class Lattice:
         return values - np.float32(self.level)
 
 
-def closed_at_border(values: NDArray[np.float32], border: NDArray[np.bool_]) -> None:
-    """Turn the values [m, m, m] on the cube's border outside, in place, so that every surface is closed in it."""
-    for axis in range(3):
-        face = np.moveaxis(values, axis, 0)
-        face[border] = np.abs(face[border])
-
-
 def steepness(values: NDArray[np.float32], axis: NDArray[np.float32]) -> float:
     """Return how fast the values [m, m, m] typically change for each unit of length where they change at all.
 
@@ -92,8 +85,8 @@ def steepness(values: NDArray[np.float32], axis: NDArray[np.float32]) -> float:
     return float(np.quantile(norm[norm >= norm.max() / 4], 0.95))
 
 
-def near_cells(values: NDArray[np.float32], reach: float) -> NDArray[np.bool_]:
-    """Tell through which cells [m-1, m-1, m-1] a surface can pass.
+def near_cells(values: NDArray[np.float32], reach: float, border: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell through which cells [m-1, m-1, m-1] a surface can pass, be it one that is closed at the border [m].
 
     A field that changes by at most `reach` along a cell's side and is zero somewhere in the cell has, at the nearest
     corner, a value of at most sqrt(3) / 2 reach, and a mean over the corners of at most (3 + 3 sqrt(2) + sqrt(3)) / 8
@@ -107,7 +100,12 @@ def near_cells(values: NDArray[np.float32], reach: float) -> NDArray[np.bool_]:
         total = total[left] + total[right]
     nearest, mean = _HALF_DIAGONAL * reach, 8 * _MEAN_DISTANCE * reach
     near = (low < nearest) & (high > -nearest) & (np.abs(total) < mean)
-    return near | ((low < 0) & (high >= 0))
+    near |= (low < 0) & (high >= 0)
+    for axis in range(3):
+        outermost = border[:-1] | border[1:]
+        layers, lowest = np.moveaxis(near, axis, 0), np.moveaxis(low, axis, 0)
+        layers[outermost] |= lowest[outermost] < 0
+    return near
 
 
 def refine(
@@ -126,17 +124,14 @@ def refine(
         the coarse lattice in which every point is exact.
     """
     size = 2 * len(coarse) - 1
-    border = lattice.axis(stride, size)[1]
-    active = near_cells(coarse, reach)
+    active = near_cells(coarse, reach, lattice.axis(2 * stride, len(coarse))[1])
     values = _spread_signs(coarse)
     flat = values.reshape(-1)
     fresh, around = np.argwhere(active), np.argwhere(_grown(active) & ~active)
     while len(fresh):
         wanted = _distinct(_points_of(fresh, size), size**3)
         wanted = wanted[np.abs(flat[wanted]) == _FAR]
-        got = lattice.evaluate(wanted, stride, size)
-        at_border = np.logical_or.reduce([border[k] for k in np.unravel_index(wanted, (size,) * 3)])
-        flat[wanted] = np.where(at_border, np.abs(got), got)
+        flat[wanted] = lattice.evaluate(wanted, stride, size)
         # Where the reach was too small, the surface leaves the active cells through a side; it is followed.
         inside = flat[_points_of(around, size)] < 0
         fresh = around[inside.any(axis=1) & ~inside.all(axis=1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry._refine import Field, Lattice, closed_at_border, near_cells, refine, steepness
+from shapegen.geometry._refine import Field, Lattice, near_cells, refine, steepness
 from shapegen.geometry.surface import Surface
 
 _NUDGE = 1e-3
@@ -66,7 +66,6 @@ def mesh_field(
     axis, border = lattice.axis(stride, size)
     slope = steepness(values, axis) if slope is None else slope
     most = _COMMON * float(np.quantile(np.abs(values), 0.9))
-    closed_at_border(values, border)
     cells: NDArray[np.int64] | None = None
     while stride > 1:
         reach = min(safety * slope * stride * lattice.spacing, most)
@@ -74,7 +73,7 @@ def mesh_field(
         values, cells = refine(lattice, values, stride=stride, reach=reach)
         if not len(cells):
             return None
-    cells = np.argwhere(near_cells(values, 0.0)) // 2 if cells is None else cells
+    cells = np.argwhere(near_cells(values, 0.0, border)) // 2 if cells is None else cells
     return _march(lattice, values, cells, slope) if len(cells) else None
 
 
@@ -91,8 +90,7 @@ def mesh_dense(
         return None
     axis, border = lattice.axis(1, resolution)
     slope = steepness(values, axis)
-    closed_at_border(values, border)
-    return _march(lattice, values, np.argwhere(near_cells(values, 0.0)) // 2, slope)
+    return _march(lattice, values, np.argwhere(near_cells(values, 0.0, border)) // 2, slope)
 
 
 def _lattice(field: Field, resolution: int, bounds: float, level: float, batch: int) -> Lattice:
@@ -113,6 +111,11 @@ def _march(lattice: Lattice, values: NDArray[np.float32], cells: NDArray[np.int6
 
     low, high = 2 * cells.min(axis=0), np.minimum(2 * cells.max(axis=0) + 3, lattice.resolution)
     block = values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].copy()
+    for axis in range(3):
+        index = np.arange(low[axis], high[axis])
+        ends = (index == 0) | (index == lattice.resolution - 1)
+        face = np.moveaxis(block, axis, 0)
+        face[ends] = np.abs(face[ends])  # the border is outside, which closes every surface
     inside = block < 0
     if not inside.any():
         return None
