@@ -13,7 +13,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "fit": {"refine_steps": 20, "reconstruct_train": 2},
         "diffusion": {"steps": 120, "batch": 32, "evaluate_every": 40, "sampler_steps": 12},
         "sample": {"count": 8, "resolution": 48},
-        "metrics": ["volume-iou", "chamfer-l1", "mmd", "coverage"],
+        "metrics": ["volume-iou", {"name": "chamfer-l1", "points": 5000}, "mmd", "coverage"],
         "evaluate": {"points": 512, "resolution": 48, "bootstrap": 100, "null_draws": 20},
     },
     # the defaults themselves: minutes on 2 cores

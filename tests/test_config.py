@@ -108,6 +108,14 @@ def test_presets_fit_the_record(preset):
     RunConfig.model_validate({**PRESETS[preset], "preset": preset})
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_fit_the_default_plugins(preset, monkeypatch):
+    monkeypatch.setenv("SHAPEGEN_PLUGINS", "shapegen")
+    config = load_config(discover(), flags={"preset": preset})
+    assert config.preset == preset
+    assert config.denoiser.options
+
+
 def test_paths_do_not_depend_on_the_working_folder(load, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lits").mkdir()
