@@ -10,7 +10,7 @@ from typing import Any
 from shapegen.config import SLOTS
 from shapegen.errors import CorruptFileError
 from shapegen.run import STAGE, Run
-from shapegen.store import read_json
+from shapegen.store import read_json, sha256_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def basis(run: Run, stage: Stage, *, inputs: Any) -> dict[str, Any]:
     return {
         "shapegen": __version__,
         "seed": run.seed,
-        "upstream": {name: key_of(run.stage(name)) for name in stage.upstream},
+        "upstream": {name: result_of(run.stage(name)) for name in stage.upstream},
         "config": {section: _section(config, section, stage.excluded) for section in stage.sections},
         "plugins": plugins,
         "inputs": inputs,
@@ -133,7 +133,20 @@ def _section(config: Mapping[str, Any], section: str, excluded: Sequence[str]) -
     return value
 
 
-def key_of(folder: Path, file: str = STAGE) -> str | None:
+def result_of(folder: Path) -> str | None:
+    """Return a hash of what a finished stage is and holds; None if it is not finished.
+
+    The outputs count beside the key: where a stage that is made again comes out differently, on other hardware or with
+    edited code, the stages after it are made again too.
+    """
+    try:
+        there = read_json(folder / STAGE)
+        return sha256_json([there["key"], there["outputs"]])
+    except (FileNotFoundError, CorruptFileError, KeyError, TypeError):
+        return None
+
+
+def key_of(folder: Path, file: str) -> str | None:
     """Return the key that a stage folder carries; None if it has none that can be read."""
     try:
         return str(read_json(folder / file)["key"])

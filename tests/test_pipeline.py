@@ -158,6 +158,20 @@ def test_damaged_output_is_made_again(go, tmp_path, damage):
     assert outputs(tmp_path / "run") == first
 
 
+def test_stage_that_comes_out_differently_remakes_what_follows(go, tmp_path, monkeypatch):
+    go()
+    (tmp_path / "run" / "sample" / "parts" / "result.json").unlink()
+    original = sys.modules["fake_sample"].compute
+
+    def compute(run, folder):
+        original(run, folder)
+        (folder / "more.txt").write_text("as if the code had been edited")
+
+    monkeypatch.setattr(sys.modules["fake_sample"], "compute", compute)
+    assert go() == ["sample", "evaluate", "report"]
+    assert go() == []
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
