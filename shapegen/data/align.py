@@ -32,6 +32,8 @@ With a mean of 15 livers or more no true liver of 212 comes below 0.96; 97 % of 
 CLEAR_OF_FEW = 0.80
 """The same for a mean of fewer than `FEW` shapes, which is less sure of itself (true livers come down to 0.86)."""
 FEW = 15
+WELL = 0.01
+"""A shape that lies this near to the mean (1.1 mm for a liver) is no case, whatever fits still better."""
 NOTABLE = 0.97
 """Between these shares the case is listed as unclear and left as it is."""
 SIGNS = np.array(list(itertools.product((1.0, -1.0), repeat=3)))
@@ -177,7 +179,7 @@ def _procrustes(
         energy = energy.view(count, ways)
         best = energy.argmin(dim=1)
         share = energy.gather(1, best[:, None])[:, 0] / energy[:, 0].clamp(min=1e-12)
-        chosen = torch.where(share < clear, best, torch.zeros_like(best))
+        chosen = torch.where((share < clear) & (energy[:, 0] > WELL), best, torch.zeros_like(best))
         index = torch.arange(count) * ways + chosen
         signs = starts.diagonal(dim1=1, dim2=2)[chosen]
         rotations, shifts = _centred(found[index], moved[index], signs, training=used)
@@ -193,7 +195,7 @@ def _cases(probes: Sequence[Probe], ids: Sequence[str], energy: NDArray[np.float
     for row, shape in enumerate(ids):
         best = int(energy[row].argmin())
         share = energy[row, best] / max(float(energy[row, 0]), 1e-12)
-        if best == 0 or share >= NOTABLE:
+        if best == 0 or share >= NOTABLE or energy[row, 0] <= WELL:
             continue
         kind: Literal["mirrored", "turned", "unclear"] = (
             "unclear" if share >= clear else "mirrored" if np.prod(SIGNS[best]) < 0 else "turned"

@@ -153,22 +153,31 @@ def _open(path: Path, spacing: Sequence[float] | None) -> tuple[Any, Header]:
             f"which a file of {size} bytes cannot hold",
             advice="the header is damaged or the file truncated; export it again",
         )
-    zooms = np.asarray(image.header.get_zooms()[:3], np.float64)
     affine = np.array(image.affine, np.float64)
+    codes = [int(image.header[key]) for key in ("qform_code", "sform_code") if key in image.header]
     if spacing is not None:
-        affine, zooms = with_spacing(affine, spacing), np.asarray(spacing, np.float64)
+        affine = with_spacing(affine, spacing)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(affine).all() and (zooms > 0).all() and (lengths > 0).all()):
+    if spacing is None and not (codes and codes[-1]):
+        lengths = _stored_spacing(path, image.header)
+    if not (np.isfinite(affine).all() and np.isfinite(lengths).all() and (lengths > 0).all()):
         raise UnusableItemError(
-            f"the header's voxel spacing is {_mm(zooms)} (affine columns {_mm(lengths)})",
-            advice="give the true one as `spacing` in a sources file",
+            f"the header's voxel spacing is {_mm(lengths)}", advice="give the true one as `spacing` in a sources file"
         )
-    if abs(np.linalg.det(affine[:3, :3] / lengths)) < 0.05:
+    if abs(np.linalg.det(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))) < 0.05:
         raise UnusableItemError("the header's affine is degenerate (two axes coincide)", advice="export the file again")
     units = str(image.header.get_xyzt_units()[0]) if hasattr(image.header, "get_xyzt_units") else "mm"
     affine[:3] *= MM.get(units, 1.0) if spacing is None else 1.0
-    codes = [int(image.header[key]) for key in ("qform_code", "sform_code") if key in image.header]
     return image, Header((int(shape[0]), int(shape[1]), int(shape[2])), affine, any(codes))
+
+
+def _stored_spacing(path: Path, header: Any) -> Points:
+    """Return the spacing [3] as it is in the file: nibabel makes a one of every zero while it reads."""
+    from nibabel.openers import Opener
+
+    with Opener(path) as stream:
+        raw = type(header).from_fileobj(stream, check=False)
+    return np.asarray(raw["pixdim"][1:4] if "pixdim" in raw else header.get_zooms()[:3], np.float64)
 
 
 def _decode(proxy: Any, shape: tuple[int, int, int]) -> tuple[NDArray[Any], dict[int, int], NDArray[np.int64]]:
