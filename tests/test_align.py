@@ -9,7 +9,7 @@ from shapegen.data.align import SIGNS, align, probe
 from shapegen.data.placement import CUBE
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 
-COUNT = 18
+COUNT = 15
 
 
 def liver_like(seed):
@@ -43,6 +43,11 @@ def shapes():
 PROBES = {}
 
 
+@pytest.fixture(scope="module")
+def before(shapes):
+    return place(shapes)[0]
+
+
 def place(surfaces, *, training=None, rigid=True):
     ids = [f"s{k:02}" for k in range(len(surfaces))]
     for surface in surfaces:  # the key holds the surface, so that no other can take its id
@@ -56,8 +61,7 @@ def distance(first, second):
     return float(np.sqrt(((first.vertices - second.vertices) ** 2).sum(axis=1).mean()))
 
 
-def test_a_turned_shifted_and_scaled_shape_comes_to_lie_where_it_lay(shapes):
-    before, _ = place(shapes)
+def test_a_turned_shifted_and_scaled_shape_comes_to_lie_where_it_lay(shapes, before):
     disturbed = [
         moved(s, angles=(12, -9, 15), shift=(90, -40, 200), scale=1.3) if k == 5 else s for k, s in enumerate(shapes)
     ]
@@ -69,8 +73,7 @@ def test_a_turned_shifted_and_scaled_shape_comes_to_lie_where_it_lay(shapes):
 
 
 @pytest.mark.parametrize("signs", [tuple(int(s) for s in row) for row in SIGNS[1:]])
-def test_every_mirrored_or_turned_file_is_found_and_put_right(shapes, signs):
-    before, _ = place(shapes)
+def test_every_mirrored_or_turned_file_is_found_and_put_right(shapes, before, signs):
     disturbed = [moved(s, signs=signs, angles=(4, 3, -5)) if k == 7 else s for k, s in enumerate(shapes)]
     after, cases = place(disturbed)
     assert [(case.id, case.kind) for case in cases] == [("s07", "mirrored" if np.prod(signs) < 0 else "turned")]
@@ -82,7 +85,7 @@ def test_every_mirrored_or_turned_file_is_found_and_put_right(shapes, signs):
 
 
 def test_several_mirrored_files_are_all_put_right(shapes):
-    wrong = {1, 4, 8, 13, 16}
+    wrong = {1, 4, 8, 13}
     disturbed = [moved(s, signs=(-1, 1, 1)) if k in wrong else s for k, s in enumerate(shapes)]
     placements, cases = place(disturbed)
     assert {int(case.id[1:]) for case in cases if case.kind == "mirrored"} == wrong

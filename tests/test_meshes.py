@@ -243,9 +243,7 @@ def test_a_broken_torus_keeps_its_hole():
     assert signed_volume(surface) == pytest.approx(2 * np.pi**2 * 40 * 14**2, rel=0.02)
 
 
-@pytest.mark.parametrize(
-    ("radius", "says"), [(0.1, "scale: 1000"), (1e-4, "no organ is"), (4e4, "scale: 0.001")]
-)
+@pytest.mark.parametrize(("radius", "says"), [(0.1, "scale: 1000"), (1e-4, "no organ is"), (4e4, "scale: 0.001")])
 def test_a_mesh_of_another_unit_is_refused_with_advice(radius, says):
     with pytest.raises(UnusableItemError, match=says):
         surface_from_mesh(sphere(radius, subdivisions=2))

@@ -110,12 +110,19 @@ def parse_data(text: str, presets: Mapping[str, Preset]) -> tuple[Source, ...]:
     return (Source(path=str(path), preset=preset),)
 
 
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user: then the tilde is part of a name
+        return Path(text)
+
+
 def _split_preset(text: str, presets: Mapping[str, Preset]) -> tuple[Path, str | None]:
-    whole = Path(text).expanduser()
+    whole = _expanded(text)
     head, colon, tail = text.rpartition(":")
     if not colon or whole.exists() or not PRESET_NAME.fullmatch(tail) or len(head) < 1:
         return whole, None
-    path = Path(head).expanduser()
+    path = _expanded(head)
     if tail not in presets and path.exists():
         raise ConfigError(f"--data {text}: no preset '{tail}'; known are {', '.join(sorted(presets))}")
     return path, tail
@@ -140,7 +147,7 @@ def read_sources(path: Path, presets: Mapping[str, Preset]) -> tuple[Source, ...
         raise ConfigError(f"{path}: {where}: {problem['msg']}") from error
     sources = []
     for source in listed.sources:
-        place = (path.parent / Path(source.path).expanduser()).resolve()
+        place = (path.parent / _expanded(source.path)).resolve()
         if not place.exists():
             raise ConfigError(f"{path}: {source.path} does not exist (looked for {place})")
         if source.preset is not None and source.preset not in presets:
