@@ -13,7 +13,7 @@ COUNT = 15
 
 
 def liver_like(seed):
-    """A closed surface without symmetry, different for each seed: a ball with a long left lobe and a dent, bent a little."""
+    """A closed surface without symmetry, different for each seed: a ball with a long left lobe, a tip and a dent."""
     rng = np.random.default_rng(seed)
     mesh = trimesh.creation.icosphere(subdivisions=4)
     unit = np.asarray(mesh.vertices, float)

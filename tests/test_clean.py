@@ -123,17 +123,24 @@ def test_a_channel_to_the_outside_is_no_cavity():
     np.testing.assert_array_equal(kept, mask)
 
 
-def test_one_voxel_is_no_organ_but_no_crash():
-    mask = np.zeros((5, 5, 5), dtype=bool)
+def test_an_empty_mask_is_refused():
     with pytest.raises(UnusableItemError, match="empty"):
-        surface_from_mask(mask, np.eye(4))
+        surface_from_mask(np.zeros((5, 5, 5), dtype=bool), np.eye(4))
+
+
+def test_a_voxel_smaller_than_the_grid_is_too_small_for_a_surface():
+    mask = np.zeros((5, 5, 5), dtype=bool)
     mask[2, 2, 2] = True
-    try:
-        surface, _ = surface_from_mask(mask, np.eye(4))
-    except UnusableItemError as error:
-        assert "too small" in str(error)
-    else:
-        assert is_closed(surface)
+    with pytest.raises(UnusableItemError, match="too small for a surface"):
+        surface_from_mask(mask, np.diag([0.5, 0.5, 0.5, 1]))
+
+
+def test_a_single_large_voxel_is_a_closed_surface():
+    mask = np.zeros((5, 5, 5), dtype=bool)
+    mask[2, 2, 2] = True
+    surface, _ = surface_from_mask(mask, np.diag([6, 6, 6, 1.0]))
+    assert is_closed(surface)
+    np.testing.assert_allclose(volume_centroid(surface), 12, atol=0.5)
 
 
 @settings(deadline=None, max_examples=40)

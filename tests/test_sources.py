@@ -1,5 +1,6 @@
 """From `--data` to items: what a path means, ids, patients, and what is left out."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -51,18 +52,14 @@ def test_a_windows_drive_is_no_path_before_a_preset(tmp_path, monkeypatch):
     (Path("C:") / "data").mkdir()
     assert parse_data("C:/data", PRESETS)[0].path == "C:/data"
     assert parse_data("C:/data:one", PRESETS)[0].preset == "one"
-    with pytest.raises(NoUsableDataError, match="C:.nothing does not exist"):
+    with pytest.raises(NoUsableDataError, match=r"C:.nothing does not exist"):
         parse_data(r"C:\nothing", PRESETS)
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_understood_or_refused_politely(text):
-    try:
-        parse_data(text, PRESETS)
-    except (ShapegenError, OSError) as error:
-        assert str(error)
-    except ValueError as error:  # pathlib refuses null bytes by itself
-        assert "null" in str(error)
+    with contextlib.suppress(ShapegenError):
+        assert Path(parse_data(text, PRESETS)[0].path).exists()
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones(tmp_path):

@@ -136,7 +136,9 @@ def simplify(surface: Surface, faces: int) -> Surface:
     """
     import igl
 
-    _, new_vertices, new_faces, _, _ = igl.qslim(surface.vertices, surface.faces, faces)
+    new_vertices, new_faces, _, _ = igl.qslim(
+        np.asfortranarray(surface.vertices), np.asfortranarray(surface.faces, np.int32), faces
+    )
     result = Surface(np.asarray(new_vertices, np.float64), np.asarray(new_faces, np.int64))
     if not (is_closed(result) and is_oriented(result) and signed_volume(result) > 0):
         raise ValueError(f"simplifying {len(surface.faces)} to {faces} faces broke the surface")

@@ -98,8 +98,12 @@ def parse_data(text: str, presets: Mapping[str, Preset]) -> tuple[Source, ...]:
         NoUsableDataError: the path does not exist.
         ConfigError: the preset is not known, or the sources file is not right.
     """
-    path, preset = _split_preset(text, presets)
-    if not path.exists():
+    try:
+        path, preset = _split_preset(text, presets)
+        exists = path.exists()
+    except (OSError, ValueError):  # too long a name, a null byte
+        path, preset, exists = Path(text), None, False
+    if not exists:
         raise NoUsableDataError(
             f"{path} does not exist (from --data {text}); expected a file or folder, or PATH:PRESET"
         )

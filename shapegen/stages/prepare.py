@@ -175,9 +175,11 @@ def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: P
     """Put the cached surfaces where the population expects them, as hard links where the file system has them."""
     for item, shape in zip(read, placed, strict=True):
         target = folder / "surfaces" / shape.file_name
+        source = cache / f"{item.fingerprint}{SURFACE}"
+        if target.exists() and target.samefile(source):
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        source = cache / f"{item.fingerprint}{SURFACE}"
         try:
             os.link(source, beside)
         except OSError:
