@@ -7,12 +7,12 @@ import nibabel
 import numpy as np
 import pytest
 import trimesh
-
-from shapegen.errors import ConfigError, CorruptFileError, NoUsableDataError, UnusableItemError
-from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume, volume_centroid
 from shapegen_organs import population
 from shapegen_organs.couinaud import contact, one_body, recognise_couinaud
 from shapegen_organs.liver import LiverConfig, build
+
+from shapegen.errors import ConfigError, CorruptFileError, NoUsableDataError, UnusableItemError
+from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume, volume_centroid
 
 SHAPE = (64, 52, 48)
 SPACING = 4.0
@@ -167,7 +167,7 @@ def test_an_organ_that_leaves_the_scan_is_marked(tmp_path, organ):
 
 
 def test_the_organ_travels_to_another_process(organ):
-    again = pickle.loads(pickle.dumps(organ))  # noqa: S301: our own object, as multiprocessing sends it
+    again = pickle.loads(pickle.dumps(organ))  # noqa: S301  our own object, as multiprocessing sends it
     assert again.tables == organ.tables
     assert again.label_rule is recognise_couinaud
 

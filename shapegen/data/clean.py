@@ -24,7 +24,7 @@ SIGMA_MM = 0.8
 THICK = 1.25
 """An axis whose spacing exceeds this many output voxels is interpolated between slices by signed distance."""
 SIGMA_SLICES = 0.6
-"""Width of the Gaussian that interpolates distances between thick slices; straight lines it keeps to 0.4 % of a slice."""
+"""Width of the Gaussian that interpolates distances between thick slices; it keeps straight lines to 0.4 % of one."""
 VOLUME_TOLERANCE = 0.002
 
 

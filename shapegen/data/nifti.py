@@ -175,7 +175,7 @@ def _stored_spacing(path: Path, header: Any) -> Points:
     """Return the spacing [3] as it is in the file: nibabel makes a one of every zero while it reads."""
     from nibabel.openers import Opener
 
-    with Opener(path) as stream:
+    with Opener(str(path)) as stream:
         raw = type(header).from_fileobj(stream, check=False)
     return np.asarray(raw["pixdim"][1:4] if "pixdim" in raw else header.get_zooms()[:3], np.float64)
 
