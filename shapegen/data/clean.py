@@ -23,8 +23,11 @@ SIGMA_MM = 0.8
 """Its smallest width, below which the mask's own voxels show as steps."""
 THICK = 1.25
 """An axis whose spacing exceeds this many output voxels is interpolated between slices by signed distance."""
-SIGMA_SLICES = 0.6
-"""Width of the Gaussian that interpolates distances between thick slices; it keeps straight lines to 0.4 % of one."""
+SIGMA_SLICES = 0.9
+"""Width of the Gaussian that interpolates distances between thick slices.
+
+0.6 would already keep straight lines to 0.4 % of a slice, but leaves terraces on flat slopes; 0.9 costs a liver with 5 mm
+slices 0.003 of its mask's Dice (0.987 instead of 0.990)."""
 VOLUME_TOLERANCE = 0.002
 
 
