@@ -101,9 +101,9 @@ class PrepareConfig(Config):
 class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
-    refine_steps: int = Field(default=150, ge=0, description="Steps that refine each shape's own INR from the space's.")
+    refine_steps: int = Field(default=400, ge=0, description="Steps that refine each shape's own INR from the space's.")
     refine_points: int = Field(default=512, ge=1, description="Samples for each shape and step.")
-    refine_learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    refine_learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
 
 
@@ -111,19 +111,19 @@ class DiffusionConfig(Config):
     """The noise process, the training of the denoiser, and the sampler."""
 
     process: Literal["edm", "flow"] = Field(default="edm", description="EDM diffusion or flow matching.")
-    steps: int = Field(default=3000, ge=1, description="Training steps at most.")
+    steps: int = Field(default=1500, ge=1, description="Training steps at most.")
     batch: int = Field(default=64, ge=1, description="Codes in each training step.")
     learning_rate: float = Field(default=1e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False, description="AdamW's weight decay.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the averaged weights that are kept.")
     jitter: float = Field(
-        default=0.0, ge=0, allow_inf_nan=False, description="Noise added to the training codes, an augmentation."
+        default=0.3, ge=0, allow_inf_nan=False, description="Noise added to the training codes, an augmentation."
     )
     standardise: Literal["entry", "global", "none"] = Field(
         default="entry", description="Scale codes entry by entry, all by one factor, or not."
     )
-    patience: int = Field(default=10, ge=1, description="Evaluations without improvement before training stops.")
-    evaluate_every: int = Field(default=100, ge=1, description="Training steps between held-out evaluations.")
+    patience: int = Field(default=12, ge=1, description="Evaluations without improvement before training stops.")
+    evaluate_every: int = Field(default=25, ge=1, description="Training steps between held-out evaluations.")
     sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(
         default="heun", description="ODE solver; euler and flow-heun go along the time of flow matching."
     )

@@ -11,9 +11,9 @@ from shapegen import Config, Plugin, hookimpl
 
 
 class SirenConfig(Config):
-    width: int = Field(128, ge=1, description="Neurons in each sine layer.")
+    width: int = Field(64, ge=1, description="Neurons in each sine layer.")
     depth: int = Field(3, ge=1, description="Number of sine layers.")
-    omega: float = Field(30.0, gt=0, description="Frequency factor of the sine layers.")
+    omega: float = Field(20.0, gt=0, description="Frequency factor of the sine layers.")
 
 
 class FourierMlpConfig(Config):

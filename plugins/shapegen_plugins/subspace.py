@@ -86,7 +86,7 @@ class Subspace:
         optimiser = torch.optim.Adam(
             [{"params": [mean]}, {"params": [basis]}, {"params": [codes]}], lr=0.0, betas=(0.9, 0.99), fused=True
         )
-        rates = (config.learning_rate, config.learning_rate / config.start_ratio, config.code_learning_rate)
+        rates = (config.learning_rate, config.learning_rate, config.code_learning_rate)
         state = Checkpoint(checkpoint, {"mean": mean, "basis": basis, "codes": codes}, optimiser)
         for step in range(state.resume(), config.steps):
             generator = torch.Generator().manual_seed(derived_seed(seed, "subspace", step))

@@ -12,13 +12,14 @@ from shapegen import Config, Plugin, hookimpl
 
 class SubspaceConfig(Config):
     size: int = Field(64, ge=1, description="K, dimensions of the plane (at most the training shapes less one).")
-    steps: int = Field(2400, ge=1, description="Optimiser steps.")
+    steps: int = Field(3200, ge=1, description="Optimiser steps.")
     batch: int = Field(8, ge=1, description="Shapes in each step.")
     points: int = Field(512, ge=1, description="Samples of each shape in each step.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak rate of the mean network (Adam, warm-up and cosine).")
+    learning_rate: float = Field(
+        2e-3, gt=0, description="Peak rate of the mean network and the basis (Adam, warm-up and cosine)."
+    )
     start: float = Field(0.1, gt=0, description="Size of a code's initial effect, in units of the layer's weights.")
-    start_ratio: float = Field(1.0, gt=0, description="The basis learns this many times more slowly than the mean.")
-    code_learning_rate: float = Field(1e-2, gt=0, description="Peak rate of the codes.")
+    code_learning_rate: float = Field(3e-2, gt=0, description="Peak rate of the codes.")
     penalty: float = Field(1e-3, ge=0, description="Weight of the mean squared code in the loss.")
     encode_steps: int = Field(200, ge=1, description="Steps to fit the code of a new shape.")
     encode_learning_rate: float = Field(0.1, gt=0, description="Peak rate when the code of a new shape is fitted.")
