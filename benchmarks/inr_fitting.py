@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shapegen_plugins.fourier_mlp import FourierMlp
-from shapegen_plugins.siren import Siren
 
 from shapegen.data.population import Population
 from shapegen.geometry.sdf import lattice_occupancy, occupancy
@@ -28,6 +26,8 @@ from shapegen.inr.field import numpy_field
 from shapegen.inr.fitting import FitSettings, fit_weights
 from shapegen.inr.layout import parameter_layout
 from shapegen.inr.samples import load_samples
+from shapegen_plugins.fourier_mlp import FourierMlp
+from shapegen_plugins.siren import Siren
 
 RESOLUTION = 128
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shapegen_plugins.siren import Siren
 
 from shapegen.geometry.export import read_mesh
 from shapegen.geometry.meshing import mesh_dense, mesh_field
@@ -27,6 +26,7 @@ from shapegen.geometry.sdf import sample_field, unsigned_distance
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 from shapegen.inr.field import GAIN, numpy_field
 from shapegen.inr.layout import parameter_layout
+from shapegen_plugins.siren import Siren
 
 RESULTS = Path(__file__).parent / "results" / "meshing.json"
 

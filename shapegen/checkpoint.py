@@ -1,4 +1,4 @@
-"""The state of a training loop on disk: parameters, optimiser and step, written so that a kill loses at most seconds."""
+"""The state of a training loop on disk: parameters, optimiser and step, written so that a kill loses seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error that shapegen raises on purpose: one class for each cause, the facts as attributes, the text in one place."""
+"""Every error that shapegen raises on purpose: one class for each cause, its facts as attributes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class StageMissingError(RunFolderError):
     def __init__(self, folder: Path, stage: str, needed_by: str) -> None:
         self.stage = stage
         super().__init__(
-            f"{folder} has no finished stage '{stage}', which '{needed_by}' needs; run `shapegen {stage} {folder}` first"
+            f"{folder} has no finished stage '{stage}', which '{needed_by}' needs; "
+            f"run `shapegen {stage} {folder}` first"
         )
 
 
@@ -69,7 +70,9 @@ class TrainingDivergedError(ShapegenError):
 class MissingLibraryError(ShapegenError):
     """An optional library, or a system library under it, is not there."""
 
-    def __init__(self, library: str, install: str, cause: BaseException | None = None, needed_for: Sequence[str] = ()) -> None:
+    def __init__(
+        self, library: str, install: str, cause: BaseException | None = None, needed_for: Sequence[str] = ()
+    ) -> None:
         self.library = library
         why = f" ({type(cause).__name__}: {cause})" if cause else ""
         what = f", needed for {', '.join(needed_for)}," if needed_for else ""

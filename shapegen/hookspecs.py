@@ -45,7 +45,7 @@ def shapegen_organs() -> Iterable[Plugin]:  # type: ignore[empty-body]
 
 @hookspec
 def shapegen_inrs() -> Iterable[Plugin]:  # type: ignore[empty-body]
-    """Implicit neural representations. `build(config) -> torch.nn.Module`, `[..., n, 3] -> [..., n]`, usable under `torch.func`."""
+    """INRs. `build(config) -> torch.nn.Module`, `[..., n, 3] -> [..., n]`, usable under `torch.func`."""
 
 
 @hookspec

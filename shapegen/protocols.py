@@ -26,7 +26,7 @@ class Item:
         id: unique, stable, made of the source's name and the file's stem: `lits-couinaud/LiTS-0`.
         group: the patient.
         path: the file.
-        fingerprint: SHA-256 over the file's content and every setting that changes how it is read; caches are keyed by it.
+        fingerprint: SHA-256 over the file's content and every setting that changes how it is read; keys caches.
         options: whatever `load` needs to read it (preset, labels, fixes); plain JSON.
     """
 
@@ -51,7 +51,7 @@ class Loaded:
 
 
 class Organ(Protocol):
-    """A source of shapes. It must be picklable by multiprocessing (built from plain config), since files are read in parallel."""
+    """A source of shapes. Files are read in parallel, so it must survive being sent to another process."""
 
     unit: Literal["mm"]
     volume_range_ml: tuple[float, float]
@@ -89,7 +89,7 @@ class WeightSpace(Protocol):
     steps: int  # that `fit` takes, for the progress bar
 
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
-        """Learn the space from the training shapes. Writes its progress into the folder `checkpoint` and resumes from it."""
+        """Learn the space from the training shapes, keeping progress in `checkpoint` and resuming from it."""
         ...
 
     def encode(self, shapes: Sequence[Shape], *, seed: int, device: str) -> Tensor:
@@ -97,7 +97,7 @@ class WeightSpace(Protocol):
         ...
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return full INR weights [n, parameters] (layout: `shapegen.inr.parameter_layout`) of codes [n, tokens, width]."""
+        """Return full INR weights [n, parameters] (in `shapegen.inr.layout`'s order) of codes [n, tokens, width]."""
         ...
 
     def state(self) -> dict[str, Tensor]:

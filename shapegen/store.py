@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError) as error:
-        raise CorruptFileError(f"{path}: not a readable safetensors file ({error}); delete it to have it made again") from error
+        raise _unreadable(path, error) from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
@@ -95,7 +95,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError) as error:
-        raise CorruptFileError(f"{path}: not a readable safetensors file ({error}); delete it to have it made again") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CorruptFileError:
+    return CorruptFileError(f"{path}: not readable as safetensors ({error}); delete it to have it made again")
 
 
 def sha256_file(path: Path) -> str:

@@ -22,7 +22,8 @@ def install(
     """Write a distribution as pip would: `points` are entry points of group `shapegen`, `modules` module sources."""
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {r}" for r in requires]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
     (info / "entry_points.txt").write_text("[shapegen]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
     for module, source in (modules or {}).items():

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from distributions import install
 
+from distributions import install
 from shapegen.discovery import discover
 from shapegen.registry import Catalog
 

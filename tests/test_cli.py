@@ -15,10 +15,10 @@ import types
 
 import pytest
 import yaml
-from distributions import defaults, install, plugin_module, site  # noqa: F401
 from typer.testing import CliRunner
 
 import shapegen
+from distributions import defaults, install, plugin_module, site  # noqa: F401
 from shapegen.basis import STAGES
 from shapegen.cli import app
 from shapegen.store import read_json, write_json

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from distributions import defaults, install, plugin_module, site  # noqa: F401
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distributions import defaults, install, plugin_module, site  # noqa: F401
 from shapegen.config import SLOTS, RunConfig, Slot
 from shapegen.configfile import to_yaml
 from shapegen.discovery import discover

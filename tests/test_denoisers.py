@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
-from shapegen_plugins import denoisers
-from shapegen_plugins.denoisers import MlpConfig, TransformerConfig, Unet1dConfig
-from shapegen_plugins.time_embedding import fourier_features
 
 from shapegen.diffusion.process import build_process
 from shapegen.errors import ConfigError
 from shapegen.store import read_tensors, write_tensors
+from shapegen_plugins import denoisers
+from shapegen_plugins.denoisers import MlpConfig, TransformerConfig, Unet1dConfig
+from shapegen_plugins.time_embedding import fourier_features
 
 SMALL = {
     "transformer": ("transformer", TransformerConfig(width=32, depth=2, heads=4)),

@@ -12,9 +12,9 @@ import pytest
 import typer
 import typer.main
 import yaml
-from pages import BLOCKS, COMMANDS, PAGES, ROOT, blocks_of, calls, fixture_catalog, fixture_plugins, links, prose  # noqa: F401
 from typer.testing import CliRunner
 
+from pages import BLOCKS, COMMANDS, PAGES, ROOT, blocks_of, calls, fixture_catalog, fixture_plugins, links, prose  # noqa: F401
 from shapegen.cli import app, options
 from shapegen.errors import ShapegenError
 from shapegen.registry import Catalog

@@ -18,10 +18,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from pages import BLOCKS, MIXER, ROOT, fixture_catalog, fixture_plugins, readme_plugin  # noqa: F401
 from typer.testing import CliRunner
 
 import shapegen
+from pages import BLOCKS, MIXER, ROOT, fixture_catalog, fixture_plugins, readme_plugin  # noqa: F401
 from shapegen import hookspecs
 from shapegen.cli import app
 from shapegen.discovery import HEAVY

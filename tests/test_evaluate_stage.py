@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import trimesh
-from shapegen_plugins import metrics as plugins
 
 from shapegen.config import RunConfig
 from shapegen.data.population import Population, write_surface
@@ -18,6 +17,7 @@ from shapegen.geometry.surface import signed_volume
 from shapegen.metrics import panel as panel_module
 from shapegen.stages import evaluate
 from shapegen.store import write_json
+from shapegen_plugins import metrics as plugins
 from tests.conftest import icosphere, make_population
 
 EMPTY_TEST = "ellipsoids/e004"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapegen_plugins.metrics import SetConfig, build_chamfer, build_coverage, build_mmd, build_one_nna
 
 from shapegen.evaluation import GenerationSets
 from shapegen.metrics.generation import covered, nearest_distances, nearest_is_own
+from shapegen_plugins.metrics import SetConfig, build_chamfer, build_coverage, build_mmd, build_one_nna
 from tests.shapes import make_bank
 
 

@@ -7,12 +7,12 @@ import nibabel
 import numpy as np
 import pytest
 import trimesh
-from shapegen_organs import population
-from shapegen_organs.couinaud import contact, one_body, recognise_couinaud
-from shapegen_organs.liver import LiverConfig, build
 
 from shapegen.errors import ConfigError, CorruptFileError, NoUsableDataError, UnusableItemError
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume, volume_centroid
+from shapegen_organs import population
+from shapegen_organs.couinaud import contact, one_body, recognise_couinaud
+from shapegen_organs.liver import LiverConfig, build
 
 SHAPE = (64, 52, 48)
 SPACING = 4.0

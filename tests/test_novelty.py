@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shapegen_plugins.metrics import SetConfig, build_nearest_training
 
 from shapegen.evaluation import GenerationSets
 from shapegen.metrics.novelty import novelty
+from shapegen_plugins.metrics import SetConfig, build_nearest_training
 from tests.shapes import SPHERE, blob, make_bank
 
 TRAINING = [f"t{k}" for k in range(10)]

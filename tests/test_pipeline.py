@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from distributions import defaults, install, site  # noqa: F401
 
+from distributions import defaults, install, site  # noqa: F401
 from shapegen.basis import STAGES, Stage
 from shapegen.discovery import discover
 from shapegen.errors import NoUsableDataError, RunFolderError, StageMissingError

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+
+from shapegen.evaluation import ReconstructionPair
+from shapegen.geometry.surface import Surface
 from shapegen_plugins.metrics import (
     FScoreConfig,
     SurfaceConfig,
@@ -14,9 +17,6 @@ from shapegen_plugins.metrics import (
     build_normal_consistency,
     build_volume_iou,
 )
-
-from shapegen.evaluation import ReconstructionPair
-from shapegen.geometry.surface import Surface
 from tests.conftest import icosphere
 
 POINTS = 20_000

@@ -8,8 +8,8 @@ import importlib
 import sys
 
 import pytest
-from distributions import install, plugin_module, site  # noqa: F401
 
+from distributions import install, plugin_module, site  # noqa: F401
 from shapegen.discovery import discover
 from shapegen.errors import PluginCollisionError, PluginNotFoundError
 

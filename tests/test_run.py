@@ -14,8 +14,8 @@ import textwrap
 import time
 
 import pytest
-from distributions import defaults, site  # noqa: F401
 
+from distributions import defaults, site  # noqa: F401
 from shapegen.config import Slot
 from shapegen.discovery import discover
 from shapegen.errors import (

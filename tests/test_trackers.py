@@ -6,9 +6,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from shapegen_plugins import trackers
 
 from shapegen.errors import MissingLibraryError
+from shapegen_plugins import trackers
 
 
 def plugin():

@@ -94,7 +94,7 @@ def test_state_goes_through_and_comes_back(fitted):
     assert torch.equal(other.decode(codes), space.decode(codes))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands in for a kill."""
 
 
@@ -108,9 +108,9 @@ def test_an_interrupted_fit_ends_with_the_same_bits(ellipsoids, tmp_path, monkey
 
     def kill(step, values):
         if step >= 50:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         torn.fit(train, seed=2, device="cpu", checkpoint=tmp_path / "torn", log=kill)
     steps = []
     torn.fit(train, seed=2, device="cpu", checkpoint=tmp_path / "torn", log=lambda step, _: steps.append(step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ class FourierMlp(nn.Module):
         super().__init__()
         self.register_buffer("frequencies", 2.0 ** torch.arange(octaves), persistent=False)
         sizes = [3 + 6 * octaves] + [width] * depth + [1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, xyz: Tensor) -> Tensor:
         """[..., n, 3] in [-0.5, 0.5] -> [..., n]."""

@@ -60,6 +60,7 @@ def run(
     with Run.create(folder, resolved, catalog=catalog) as opened:
         remember(folder)
         run_pipeline(opened)
+    _show_results(folder)
     typer.echo(folder / "report" / "report.html")
 
 
@@ -102,6 +103,21 @@ def prepare(
     with Run.create(folder, resolved, catalog=catalog) as opened:
         remember(folder)
         run_stage(opened, "prepare")
+
+
+def _show_results(folder: Path) -> None:
+    """Print the tables of the report to standard error, which leaves standard output to the report's path."""
+    from rich.console import Console
+
+    from shapegen.report.results import result_tables
+    from shapegen.report.tables import to_rich
+    from shapegen.store import read_json
+
+    metrics = folder / "evaluate" / "metrics.json"
+    if metrics.exists():
+        console = Console(stderr=True)
+        for table in result_tables(read_json(metrics)):
+            console.print(to_rich(table))
 
 
 def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:

@@ -36,7 +36,9 @@ def compute(run: Run, folder: Path) -> None:
     fitted = run.require("fit", needed_by="train")
     _, space = load_model(run, needed_by="train")
     if read_json(fitted / "fit.json")["shapes"] != [shape.id for shape in population]:
-        raise CorruptFileError(f"{fitted}: made from other shapes than `prepare` lists; run `shapegen fit {run.folder}`")
+        raise CorruptFileError(
+            f"{fitted}: made from other shapes than `prepare` lists; run `shapegen fit {run.folder}`"
+        )
     layout = LatentLayout(space.mask)
     codes = read_tensors(fitted / "codes.safetensors")["codes"]
     log_scale = torch.tensor([math.log(shape.placement.scale) for shape in population])

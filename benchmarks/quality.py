@@ -1,0 +1,289 @@
+"""Quality on real organs, cross-validated by patient: reconstruction and generation, pooled over the folds.
+
+    shapegen prepare --organ liver --data A --data B:preset --out runs/all      # all sources, once
+    python benchmarks/quality.py runs/all --fold 0 --seed 0                      # one fold; run all, in any order
+    python benchmarks/quality.py runs/all --pool                                 # the table
+
+Every fold learns its own weight space and denoiser from its training patients, with the defaults of the run's
+configuration. The rigid alignment is that of the prepared run, whose template comes from its own training split: it
+sets a pose, no shape. Generation compares as many samples as the fold has test shapes with these; the null row is
+equally large draws of the fold's real training shapes. Pooled: counts are added over the folds, in each draw too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shapegen.data.population import SPLITS, Population
+from shapegen.data.split import by_fold
+from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler, split
+from shapegen.diffusion.process import build_process
+from shapegen.diffusion.sampling import sample
+from shapegen.diffusion.settings import TrainingSettings
+from shapegen.diffusion.training import train
+from shapegen.discovery import discover
+from shapegen.evaluation import ReconstructionPair
+from shapegen.generator import build_network
+from shapegen.geometry.meshing import mesh_field
+from shapegen.geometry.surface import component_count, is_closed, is_oriented, sample_points, signed_volume
+from shapegen.inr.field import numpy_field
+from shapegen.inr.fitting import FitSettings, fit_weights
+from shapegen.inr.samples import load_samples
+from shapegen.metrics.chamfer import pairwise_chamfer
+from shapegen.metrics.generation import covered, nearest_distances, nearest_is_own
+from shapegen.metrics.normalise import reference_normalisation
+from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
+from shapegen.model import build_model
+from shapegen.run import Run
+from shapegen.store import derived_seed
+from shapegen_plugins.reconstruction import ChamferL1, FScore, NormalConsistency, VolumeIou
+
+POINTS, FOLDS, RESOLUTION = 2048, 5, 128
+VOLUME_ML = (500.0, 4000.0)
+
+
+def cloud(surface, seed: int) -> np.ndarray:
+    placed = reference_normalisation(surface).to_canonical(surface)
+    return sample_points(placed, POINTS, np.random.default_rng(seed))[0]
+
+
+def real_distances(folder: Path, population: Population) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clouds of all real shapes and their distances, made once for all folds."""
+    path = folder / "real.npz"
+    if not path.exists():
+        clouds = np.stack([cloud(shape.canonical(), index) for index, shape in enumerate(population)])
+        np.savez(path, clouds=clouds, distances=pairwise_chamfer(clouds, workers=1))
+    data = np.load(path)
+    return data["clouds"], data["distances"]
+
+
+def reconstruct(inr, weights, shapes) -> dict[str, list[float]]:
+    metrics = [
+        VolumeIou(RESOLUTION),
+        ChamferL1(100_000),
+        NormalConsistency(100_000),
+        FScore(100_000, thresholds=(0.01, 0.005, 0.002)),
+    ]
+    values: dict[str, list[float]] = {}
+    for index, (row, shape) in enumerate(zip(weights, shapes, strict=True)):
+        surface = mesh_field(numpy_field(inr, row), resolution=RESOLUTION)
+        pair = ReconstructionPair(shape.canonical(), surface, seed=index)
+        for metric in metrics:
+            for name, value in metric(pair).items():
+                values.setdefault(name, []).append(float(value))
+    return values
+
+
+def fold_result(run: Run, population: Population, out: Path, *, fold: int, seed: int, full_metrics: bool) -> dict:
+    begin = time.perf_counter()
+    splits = by_fold([shape.group for shape in population], folds=FOLDS, fold=fold, validation=0.15)
+    shapes = [replace(shape, split=splits[shape.group]) for shape in population]
+    index = {name: np.array([k for k, s in enumerate(shapes) if s.split == name]) for name in SPLITS}
+    inr, space = build_model(run)
+    with tempfile.TemporaryDirectory() as folder:
+        train_shapes = [shapes[k] for k in index["train"]]
+        space.fit(train_shapes, seed=seed, device="cpu", checkpoint=Path(folder), log=lambda step, values: None)
+    codes = space.encode(shapes, seed=seed, device="cpu")
+    layout = LatentLayout(space.mask)
+    x, mask = assemble(layout, codes, torch.tensor([math.log(s.placement.scale) for s in shapes]))
+    options = run.config.diffusion
+    scaler = fit_scaler(layout, x[index["train"]], standardisation=options.standardise)
+    x = scaler.standardise(x)
+    network, process = build_network(run, layout), build_process(options.process)
+    settings = TrainingSettings(
+        steps=options.steps,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        ema=options.ema,
+        jitter=options.jitter,
+        patience=options.patience,
+        evaluate_every=options.evaluate_every,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train(
+            network,
+            process,
+            x[index["train"]],
+            x[index["validation"]],
+            mask,
+            settings=settings,
+            seed=seed,
+            checkpoint=Path(folder),
+            log=lambda step, values: None,
+        )
+    count = len(index["test"])
+    latents = sample(
+        network,
+        process,
+        layout.mask,
+        count=count,
+        seed=derived_seed(seed, "draw"),
+        sampler=options.sampler,
+        steps=options.sampler_steps,
+    )
+    drawn, log_scale = split(layout, scaler.restore(latents))
+    facts, clouds = [], []
+    for k, (row, scale) in enumerate(zip(space.decode(drawn), log_scale.exp().tolist(), strict=True)):
+        surface = mesh_field(numpy_field(inr, row), resolution=RESOLUTION)
+        if surface is None:
+            facts.append({"empty": True})
+            continue
+        facts.append(
+            {
+                "empty": False,
+                "closed": is_closed(surface) and is_oriented(surface),
+                "components": component_count(surface),
+                "volume_ml": signed_volume(surface) * scale**3 / 1000,
+            }
+        )
+        clouds.append(cloud(surface, 100_000 + k))
+    real, between = real_distances(out, population)
+    generated = np.stack(clouds)
+    test = [shapes[k] for k in index["test"]]
+    result = {
+        "fold": fold,
+        "seed": seed,
+        "n": {name: len(rows) for name, rows in index.items()},
+        "index": {name: rows.tolist() for name, rows in index.items()},
+        "best_step": trained.best_step,
+        "best_loss": trained.best_loss,
+        "facts": facts,
+        "volume_real_ml": [s.volume_ml for s in test],
+        "generated_generated": pairwise_chamfer(generated, workers=1).tolist(),
+        "generated_test": pairwise_chamfer(generated, real[index["test"]], workers=1).tolist(),
+        "generated_train_nearest": pairwise_chamfer(generated, real[index["train"]], workers=1).min(axis=1).tolist(),
+        "test_train_nearest": between[np.ix_(index["test"], index["train"])].min(axis=1).tolist(),
+    }
+    if full_metrics:
+        result["code"] = reconstruct(inr, space.decode(codes[index["test"]]), test)
+        fitted = fit_weights(
+            inr,
+            space.decode(codes[index["test"]]),
+            load_samples(test),
+            settings=FitSettings(
+                steps=run.config.fit.refine_steps,
+                points=run.config.fit.refine_points,
+                learning_rate=run.config.fit.refine_learning_rate,
+            ),
+            seed=seed,
+        )
+        result["own-inr"] = reconstruct(inr, fitted, test)
+    result["seconds"] = time.perf_counter() - begin
+    return result
+
+
+def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> dict:
+    """Add the folds up, and the same for equally large draws of real training shapes."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for result in results:
+        test = np.array(result["index"]["test"])
+        within = between[np.ix_(test, test)]
+        gg, gt = np.array(result["generated_generated"]), np.array(result["generated_test"])
+        parts.append((result, test, within, gg, gt))
+
+    def scores(sets) -> tuple[float, float, float]:
+        cov = np.concatenate([covered(across) for _, across, _ in sets]).mean()
+        own = np.concatenate([nearest_is_own(*each) for each in sets]).mean()
+        return 100 * np.concatenate([nearest_distances(across) for _, across, _ in sets]).mean(), 100 * cov, 100 * own
+
+    ours = scores([(gg, gt, within) for _, _, within, gg, gt in parts])
+    null = []
+    for _ in range(draws):
+        sets = []
+        for result, test, within, gg, _ in parts:
+            chosen = rng.choice(result["index"]["train"], size=len(gg), replace=False)
+            sets.append((between[np.ix_(chosen, chosen)], between[np.ix_(chosen, test)], within))
+        null.append(scores(sets))
+    null = np.array(null)
+    facts = [fact for result in results for fact in result["facts"]]
+    good = [
+        not f["empty"] and f["closed"] and f["components"] == 1 and VOLUME_ML[0] <= f["volume_ml"] <= VOLUME_ML[1]
+        for f in facts
+    ]
+    near = np.concatenate([r["generated_train_nearest"] for r in results])
+    held = np.concatenate([r["test_train_nearest"] for r in results])
+    valid = wilson_interval(sum(good), len(good))
+    summary = {
+        "n": len(facts),
+        "folds": [r["fold"] for r in results],
+        "generated": dict(zip(("mmd-cd", "coverage-cd", "one-nna-cd"), ours, strict=True)),
+        "null": {
+            name: {"mean": null[:, k].mean(), **band(null[:, k])}
+            for k, name in enumerate(("mmd-cd", "coverage-cd", "one-nna-cd"))
+        },
+        "nearest_training": {
+            "generated": 100 * near.mean(),
+            "held_out": 100 * held.mean(),
+            "ratio": near.mean() / held.mean(),
+            "generated_below_half_held_out_median": float((near < 0.5 * np.median(held)).mean()),
+        },
+        "valid": {"value": valid.value, "low": valid.low, "high": valid.high},
+        "reconstruction": {},
+    }
+    for row in ("code", "own-inr"):
+        merged: dict[str, list[float]] = {}
+        for result in results:
+            for name, values in result.get(row, {}).items():
+                merged.setdefault(name, []).extend(values)
+        summary["reconstruction"][row] = {}
+        for name, values in merged.items():
+            interval = bootstrap_interval(np.array(values), draws=1000, seed=0)
+            summary["reconstruction"][row][name] = {
+                "mean": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+                "min": min(values),
+                "n": len(values),
+            }
+    return summary
+
+
+def band(values: np.ndarray) -> dict[str, float]:
+    return {"low": np.quantile(values, 0.025), "high": np.quantile(values, 0.975)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder with a finished prepare stage")
+    parser.add_argument("--fold", type=int, action="append", default=[], choices=range(FOLDS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--generation-only", action="store_true")
+    parser.add_argument("--pool", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
+    parser.add_argument("--work", type=Path, help="where folds' results lie; in the run folder if not given")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    work = options.work or options.run / "quality"
+    work.mkdir(parents=True, exist_ok=True)
+    population = Population.load(options.run / "prepare")
+    run = Run.open(options.run, catalog=discover(), lock=False)
+    for fold in options.fold:
+        whole = not options.generation_only
+        result = fold_result(run, population, work, fold=fold, seed=options.seed, full_metrics=whole)
+        (work / f"fold-{fold}-seed-{options.seed}.json").write_text(json.dumps(result))
+        print(f"fold {fold}, seed {options.seed}: {result['seconds']:.0f} s", flush=True)
+    if options.pool:
+        between = real_distances(work, population)[1]
+        seeds = sorted({int(path.stem.rsplit("-", 1)[1]) for path in work.glob("fold-*-seed-*.json")})
+        table = {}
+        for seed in seeds:
+            results = [json.loads(path.read_text()) for path in sorted(work.glob(f"fold-*-seed-{seed}.json"))]
+            table[f"seed {seed}"] = pooled(results, between)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.with_suffix(".json").write_text(json.dumps(table, indent=1, default=float) + "\n")
+        print(json.dumps(table, indent=1, default=float))
+
+
+if __name__ == "__main__":
+    main()
