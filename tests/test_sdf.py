@@ -321,12 +321,13 @@ def test_sample_field():
     assert points.dtype == distances.dtype == np.float32
     assert np.abs(points).max() <= 0.5
     np.testing.assert_allclose(distances, sphere_distance(points.astype(np.float64)), atol=3e-4)
-    # Seven eighths: the sum of two normal deviates' radial parts; the rest uniform, of which few fall within 0.08.
-    near = np.abs(distances) < 4 * sigma
-    assert near.mean() == pytest.approx(7 / 8 + 1 / 8 * 4 * np.pi * (0.48**3 - 0.32**3) / 3, abs=0.01)
-    # Of the near ones the half with sigma / 4 lies within sigma nearly wholly, of the others 68 %.
-    within = (np.abs(distances) < sigma).mean()
-    assert within == pytest.approx(7 / 16 * (1 + 0.683) + 1 / 8 * 4 * np.pi * (0.42**3 - 0.38**3) / 3, abs=0.01)
+    # Three quarters near the surface; what the uniform ones add is counted by brute force.
+    rng = np.random.default_rng(0)
+    uniform = sphere_distance(rng.random((400_000, 3)) - 0.5)
+    boxed = sphere_distance(0.8 * rng.random((400_000, 3)) - 0.4)
+    for limit, share in ((4 * sigma, 1.0), (sigma, (1 + 0.683) / 2)):
+        rest = (np.abs(uniform) < limit).mean() + (np.abs(boxed) < limit).mean()
+        assert (np.abs(distances) < limit).mean() == pytest.approx(3 / 4 * share + rest / 8, abs=0.01)
     # Random order: every stretch is like the whole.
     assert kstest(distances[:4000], distances[4000:]).pvalue > 1e-3
     assert kstest(distances[::10], distances[1::10]).pvalue > 1e-3
