@@ -28,7 +28,7 @@ from shapegen.data.split import by_fold
 from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler, split
 from shapegen.diffusion.process import build_process
 from shapegen.diffusion.sampling import sample
-from shapegen.diffusion.settings import TrainingSettings
+from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
 from shapegen.discovery import discover
 from shapegen.evaluation import ReconstructionPair
@@ -99,16 +99,7 @@ def fold_result(run: Run, population: Population, out: Path, *, fold: int, seed:
     scaler = fit_scaler(layout, x[index["train"]], standardisation=options.standardise)
     x = scaler.standardise(x)
     network, process = build_network(run, layout), build_process(options.process)
-    settings = TrainingSettings(
-        steps=options.steps,
-        batch=options.batch,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        ema=options.ema,
-        jitter=options.jitter,
-        patience=options.patience,
-        evaluate_every=options.evaluate_every,
-    )
+    settings = training_settings(options)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(
             network,

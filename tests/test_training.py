@@ -357,3 +357,12 @@ def test_checkpoint_is_plain_safetensors(tmp_path):
     assert kept["tensor.curve"].shape == (6, 4)
     write_tensors(tmp_path / "again.safetensors", kept)
     assert sorted(read_tensors(tmp_path / "again.safetensors")) == sorted(kept)
+
+
+def test_a_runs_configuration_gives_the_settings():
+    from shapegen.config import DiffusionConfig
+    from shapegen.diffusion.settings import training_settings
+
+    settings = training_settings(DiffusionConfig(steps=7, batch=3, jitter=0.25, patience=2))
+    assert (settings.steps, settings.batch, settings.jitter, settings.patience) == (7, 3, 0.25, 2)
+    assert settings.clip == TrainingSettings().clip

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shapegen.config import DiffusionConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,12 @@ class TrainingSettings:
         for rule, holds in ranges.items():
             if not holds:
                 raise ValueError(f"{rule}; got {self}")
+
+
+def training_settings(config: DiffusionConfig) -> TrainingSettings:
+    """Return the settings that a run's configuration gives; what it does not name keeps its default."""
+    names = {field.name for field in fields(TrainingSettings)} & set(type(config).model_fields)
+    return TrainingSettings(**{name: getattr(config, name) for name in sorted(names)})
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

@@ -27,7 +27,7 @@ def compute(run: Run, folder: Path) -> None:
 
     from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler
     from shapegen.diffusion.process import build_process
-    from shapegen.diffusion.settings import TrainingSettings
+    from shapegen.diffusion.settings import training_settings
     from shapegen.diffusion.training import train
     from shapegen.generator import build_network
     from shapegen.model import load_model
@@ -48,16 +48,7 @@ def compute(run: Run, folder: Path) -> None:
     scaler = fit_scaler(layout, x[of["train"]], standardisation=options.standardise)
     x = scaler.standardise(x)
     network = build_network(run, layout)
-    settings = TrainingSettings(
-        steps=options.steps,
-        batch=options.batch,
-        learning_rate=options.learning_rate,
-        weight_decay=options.weight_decay,
-        ema=options.ema,
-        jitter=options.jitter,
-        patience=options.patience,
-        evaluate_every=options.evaluate_every,
-    )
+    settings = training_settings(options)
     with run.progress("training the denoiser", settings.steps) as advance:
         result = train(
             network,
