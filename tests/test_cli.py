@@ -304,7 +304,11 @@ def test_interrupt_from_the_keyboard(defaults, tmp_path):
         "module.compute = compute\nsys.modules['shapegen.stages.prepare'] = module\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(defaults), *sys.path])}
-    script = "import slow_stages; from shapegen.cli import app; app(['run', '--out', 'r'])"
+    # A job that a shell started in the background inherits an ignored SIGINT, and Python then leaves it ignored.
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "import slow_stages; from shapegen.cli import app; app(['run', '--out', 'r'])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=tmp_path,
