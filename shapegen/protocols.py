@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from shapegen.data.population import Shape
     from shapegen.evaluation import GenerationSets, ReconstructionPair
@@ -127,6 +127,3 @@ class Metric(Protocol):
     target: Mapping[str, Literal["high", "low"] | float]
 
     def __call__(self, data: GenerationSets | ReconstructionPair) -> dict[str, float]: ...
-
-
-InrBuilder = Callable[[], "nn.Module"]

@@ -68,8 +68,7 @@ def draw(run_folder: Path, *, count: int, wanted: int, seed: int) -> Drawn:
     held_out = [shape.canonical() for shape in population.of("validation", "test")]
     least = COPY_SHARE * float(np.median(near_distances(held_out, population)))
     with tempfile.TemporaryDirectory() as folder:
-        rows = shapegen.sample(run_folder, count, out=Path(folder), seed=seed, mesh_format="ply")
-        samples = rows["samples"] if isinstance(rows, dict) else rows
+        samples = shapegen.sample(run_folder, count, out=Path(folder), seed=seed, mesh_format="ply")["samples"]
         valid = [row for row in samples if is_valid(row)]
         surfaces = [read_mesh(Path(folder) / row["file"]) for row in valid]
     new = near_distances(surfaces, population) >= least

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapegen.store import read_json, write_json, write_tensors
+from shapegen.store import write_json, write_tensors
 
 if TYPE_CHECKING:
     from shapegen.generator import Sample
@@ -73,7 +73,7 @@ def draw(
     write_tensors(out / "weights.safetensors", {"weights": torch.stack(weights)})
     result = {"organ": run.config.organ.name, "space": SPACE, "seed": seed, "samples": rows}
     write_json(out / "samples.json", result)
-    return read_json(out / "samples.json")
+    return result
 
 
 def _facts(sample: Sample) -> dict[str, Any]:
