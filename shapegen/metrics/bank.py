@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shapegen.errors import CorruptFileError
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.chamfer import directed_means, worker_count
+from shapegen.metrics.measured import MeasuredRows, Measurement
 from shapegen.metrics.normalise import normalised
 from shapegen.store import derived_seed, read_arrays, sha256_json, write_arrays
 
@@ -62,6 +63,7 @@ class ShapeBank:
         self._progress: Bar = progress or (lambda description, total: nullcontext(lambda number: None))
         self._points: dict[int, NDArray[np.float32]] = {}
         self._directed: dict[int, NDArray[np.float64]] = {}
+        self._measured: dict[str, MeasuredRows] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,6 +105,14 @@ class ShapeBank:
             self._fill(table, (wanted | wanted.T) & np.isnan(table), count)
             directed, reverse = table[block], table.T[block]
         return directed + reverse
+
+    def measured(self, shapes: ShapeSet, measurement: Measurement) -> NDArray[np.float64]:
+        """Return a measurement's rows [n, d] of some shapes: each shape is measured once, and kept in the folder."""
+        if measurement.name not in self._measured:
+            self._measured[measurement.name] = MeasuredRows(
+                self, measurement, folder=self._folder, key=self._key, workers=self._workers, progress=self._progress
+            )
+        return self._measured[measurement.name].of(shapes)
 
     def _table(self, count: int) -> NDArray[np.float64]:
         """[shapes, shapes] one-sided distances, NaN where not yet known."""

@@ -13,6 +13,7 @@ from shapegen.store import derived_seed, read_json, write_json
 
 if TYPE_CHECKING:
     from shapegen.evaluation import GenerationSets
+    from shapegen.geometry.surface import Surface
     from shapegen.run import Run
 
 ENOUGH = 8
@@ -204,14 +205,22 @@ def _novelty(run: Run, folder: Path, panel: Panel, sets: GenerationSets) -> dict
 def _sets(
     run: Run, folder: Path, training: Sequence[Shape], reference: Sequence[Shape], generated: dict[str, Path]
 ) -> GenerationSets:
+    from shapegen.data.placement import Placement
     from shapegen.evaluation import GenerationSets
     from shapegen.geometry.export import read_mesh
     from shapegen.metrics.bank import ShapeBank
 
     real = {shape.id: shape for shape in (*training, *reference)}
+
+    def aligned_mm(name: str) -> Surface:
+        """Read a shape in mm in the population's frame (RAS, aligned): real ones are brought there, samples lie so."""
+        if name not in real:
+            return read_mesh(generated[name])
+        return Placement(real[name].placement.scale).to_mm(real[name].canonical())
+
     bank = ShapeBank(
         [*real, *generated],
-        lambda name: real[name].canonical() if name in real else read_mesh(generated[name]),
+        aligned_mm,
         seed=derived_seed(run.seed, "evaluate points"),
         workers=run.config.threads,
         folder=folder,
