@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.bank import ShapeBank, ShapeSet
-from shapegen.metrics.chamfer import worker_count
+from shapegen.metrics.distances import Distance, DistanceName, distance_named
 from shapegen.metrics.normalise import reference_normalisation
+from shapegen.metrics.threads import worker_count
 from shapegen.store import derived_seed
 
 __all__ = ["GenerationSets", "MeasuredSurface", "ReconstructionPair", "ShapeBank", "ShapeSet"]
@@ -52,11 +53,26 @@ class GenerationSets:
         count = count or self.count
         return self._keep(("points", name, count), lambda: self.set(name).bank.points(count)[self.set(name).numbers])
 
-    def chamfer(self, first: str, second: str, count: int | None = None) -> NDArray[np.float64]:
-        """Return the squared Chamfer distances [n, m] (sum of two means) between two sets, in square cube units.
+    def distances(
+        self, first: str, second: str, distance: Distance | DistanceName = "cd", count: int | None = None
+    ) -> NDArray[np.float64]:
+        """Return the distances [n, m] between two sets by name or with options: "cd", squared Chamfer, a sum of two
+        means (square cube units); "emd", mean distance under the best assignment (cube units); "dcd", density-aware
+        Chamfer (0 to 1). On `count` points of each shape; by default as many as the sets have, 512 for "emd".
         Read-only; the same array each time."""
-        count, a, b = count or self.count, self.set(first), self.set(second)
-        return self._keep(("chamfer", first, second, count), lambda: a.bank.chamfer(a, b, count))
+        distance = distance_named(distance)
+        points, a, b = count or distance.points or self.count, self.set(first), self.set(second)
+        key = ("distances", first, second, distance, points)
+        return self._keep(key, lambda: a.bank.distances(a, b, distance, points))
+
+    def chamfer(self, first: str, second: str, count: int | None = None) -> NDArray[np.float64]:
+        """Return the squared Chamfer distances [n, m] between two sets; see `distances`."""
+        return self.distances(first, second, "cd", count)
+
+    def expect(self, distance: Distance | DistanceName, count: int | None = None) -> None:
+        """Say that `distances` will be asked for these, so that what shares its work is computed at once."""
+        distance = distance_named(distance)
+        self.generated.bank.expect(distance, count or distance.points or self.count)
 
     def _keep(self, key: tuple[Any, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if key not in self._kept:

@@ -7,22 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.errors import CorruptFileError
 from shapegen.geometry.surface import Surface, sample_points
-from shapegen.metrics.chamfer import directed_means, worker_count
+from shapegen.metrics.chamfer import one_sided_columns
+from shapegen.metrics.distances import Distance
+from shapegen.metrics.emd import emd_of_pairs
 from shapegen.metrics.measured import MeasuredRows, Measurement
 from shapegen.metrics.normalise import normalised
-from shapegen.store import derived_seed, read_arrays, sha256_json, write_arrays
+from shapegen.metrics.table import DistanceTable
+from shapegen.metrics.threads import worker_count
+from shapegen.store import derived_seed, sha256_json
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """`Run.progress`: opened with a description and a total, yields a function that is told of further items done."""
-
-_SECONDS_BETWEEN_SAVES = 20.0
 
 
 class ShapeBank:
@@ -62,7 +62,8 @@ class ShapeBank:
         self._folder = folder
         self._progress: Bar = progress or (lambda description, total: nullcontext(lambda number: None))
         self._points: dict[int, NDArray[np.float32]] = {}
-        self._directed: dict[int, NDArray[np.float64]] = {}
+        self._tables: dict[tuple[Distance, int], DistanceTable] = {}
+        self._expected: set[tuple[Distance, int]] = set()
         self._measured: dict[str, MeasuredRows] = {}
 
     def __len__(self) -> int:
@@ -94,17 +95,23 @@ class ShapeBank:
             self._points[count] = clouds
         return self._points[count]
 
+    def expect(self, distance: Distance, count: int) -> None:
+        """Say that a distance will be asked for, so that it is measured along with others that need the same search
+        for nearest neighbours."""
+        self._expected.add((distance, count))
+
+    def distances(self, first: ShapeSet, second: ShapeSet, distance: Distance, count: int) -> NDArray[np.float64]:
+        """Return the distances [n, m] between two sets, computing only what is not yet known, each pair once."""
+        table = self._table(distance, count)
+        found = table.between(first.numbers, second.numbers)
+        if np.isnan(found).any():
+            self._fill(table, table.missing(first.family, second.family), count)
+            found = table.between(first.numbers, second.numbers)
+        return found
+
     def chamfer(self, first: ShapeSet, second: ShapeSet, count: int) -> NDArray[np.float64]:
-        """Return the squared Chamfer distances [n, m] between two sets, computing only what is not yet known."""
-        table = self._table(count)
-        block = np.ix_(first.numbers, second.numbers)
-        directed, reverse = table[block], table.T[block]
-        if np.isnan(directed).any() or np.isnan(reverse).any():
-            wanted = np.zeros(table.shape, dtype=bool)
-            wanted[np.ix_(first.family, second.family)] = True
-            self._fill(table, (wanted | wanted.T) & np.isnan(table), count)
-            directed, reverse = table[block], table.T[block]
-        return directed + reverse
+        """Return the squared Chamfer distances [n, m] between two sets; see `distances`."""
+        return self.distances(first, second, Distance("cd"), count)
 
     def measured(self, shapes: ShapeSet, measurement: Measurement) -> NDArray[np.float64]:
         """Return a measurement's rows [n, d] of some shapes: each shape is measured once, and kept in the folder."""
@@ -114,54 +121,38 @@ class ShapeBank:
             )
         return self._measured[measurement.name].of(shapes)
 
-    def _table(self, count: int) -> NDArray[np.float64]:
-        """[shapes, shapes] one-sided distances, NaN where not yet known."""
-        if count not in self._directed:
-            table = self._saved(count)
-            if table is None:
-                table = np.full((len(self), len(self)), np.nan)
-                np.fill_diagonal(table, 0.0)
-            self._directed[count] = table
-        return self._directed[count]
+    def _table(self, distance: Distance, count: int) -> DistanceTable:
+        if (distance, count) not in self._tables:
+            path = self._folder / distance.file_name(count) if self._folder else None
+            self._tables[distance, count] = DistanceTable(distance, len(self), path=path, key=self._key)
+        return self._tables[distance, count]
 
-    def _fill(self, table: NDArray[np.float64], wanted: NDArray[np.bool_], count: int) -> None:
-        points = self.points(count)
-        rows, columns = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
-        saved = monotonic()
-        with self._progress(f"Chamfer distances of {len(rows)} shapes", int(wanted.sum())) as advance:
-            step = max(len(columns) // 16, 8 * self._workers)
-            for part in (columns[start : start + step] for start in range(0, len(columns), step)):
-                block = np.ix_(rows, part)
-                new = directed_means(
-                    points[rows], points[part], wanted=wanted[block], workers=self._workers, progress=advance
-                )
-                table[block] = np.where(wanted[block], new, table[block])
-                if monotonic() - saved > _SECONDS_BETWEEN_SAVES:
-                    self._save(table, count)
-                    saved = monotonic()
-        self._save(table, count)
-
-    def _file(self, count: int) -> Path | None:
-        return self._folder / f"distances-{count}.safetensors" if self._folder else None
+    def _fill(self, table: DistanceTable, wanted: NDArray[np.bool_], count: int) -> None:
+        points, doing = self.points(count), f"{table.distance.name} distances of {wanted.any(axis=1).sum()} shapes"
+        with self._progress(doing, int(wanted.sum())) as advance:
+            if (side := table.distance.side) is None:
+                pairs = np.argwhere(np.triu(wanted, 1))
+                for some, values in emd_of_pairs(points, pairs, workers=self._workers):
+                    table.directed[some[:, 0], some[:, 1]] = table.directed[some[:, 1], some[:, 0]] = values
+                    table.save(now=False)
+                    advance(2 * len(some))
+                table.save()
+                return
+            others = {d: d.side for d, n in sorted(self._expected, key=str) if n == count and d != table.distance}
+            sides = {table.distance: side, **{d: found for d, found in others.items() if found is not None}}
+            tables = [self._table(distance, count) for distance in sides]
+            columns = one_sided_columns(points, points, tuple(sides.values()), wanted=wanted, workers=self._workers)
+            for column, rows, values in columns:
+                for each, found in zip(tables, values, strict=True):
+                    each.directed[rows, column] = found
+                    each.save(now=False)
+                advance(len(rows))
+            for each in tables:
+                each.save()
 
     @property
     def _key(self) -> NDArray[np.uint8]:
         return np.frombuffer(bytes.fromhex(sha256_json([self.ids, self._seed])), dtype=np.uint8)
-
-    def _save(self, table: NDArray[np.float64], count: int) -> None:
-        if path := self._file(count):
-            write_arrays(path, {"directed": table, "key": self._key})
-
-    def _saved(self, count: int) -> NDArray[np.float64] | None:
-        path = self._file(count)
-        if path is None or not path.exists():
-            return None
-        try:
-            arrays = read_arrays(path)
-        except CorruptFileError:
-            return None  # it is only a cache of what can be computed again
-        known = "key" in arrays and np.array_equal(arrays["key"], self._key)
-        return arrays["directed"].copy() if known else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
