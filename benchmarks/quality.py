@@ -25,6 +25,7 @@ import torch
 
 from shapegen.data.population import SPLITS, Population
 from shapegen.data.split import by_fold
+from shapegen.diffusion.generator import build_network
 from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler, split
 from shapegen.diffusion.process import build_process
 from shapegen.diffusion.sampling import sample
@@ -32,7 +33,6 @@ from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
 from shapegen.discovery import discover
 from shapegen.evaluation import ReconstructionPair
-from shapegen.generator import build_network
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import component_count, is_closed, is_oriented, sample_points, signed_volume
 from shapegen.inr.field import numpy_field
@@ -98,7 +98,7 @@ def fold_result(run: Run, population: Population, out: Path, *, fold: int, seed:
     options = run.config.diffusion
     scaler = fit_scaler(layout, x[index["train"]], standardisation=options.standardise)
     x = scaler.standardise(x)
-    network, process = build_network(run, layout), build_process(options.process)
+    network, process = build_network(run, tokens=layout.tokens, width=layout.width), build_process(options.process)
     settings = training_settings(options)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(

@@ -20,6 +20,7 @@ def learn(
     *,
     organ: str | None = None,
     data: Sequence[str | Path] = (),
+    generator: str | None = None,
     denoiser: str | None = None,
     inr: str | None = None,
     weight_space: str | None = None,
@@ -34,7 +35,7 @@ def learn(
 
     Args:
         out: the run folder; None: `runs/<organ>`.
-        organ, denoiser, inr, weight_space, metrics: names of plugins, as `list_plugins` gives them.
+        organ, generator, denoiser, inr, weight_space, metrics: names of plugins, as `list_plugins` gives them.
         data: `PATH[:PRESET]`, several; none: the organ's embedded population.
         preset: "smoke", "cpu" or "paper".
         config: a YAML or TOML file.
@@ -51,6 +52,7 @@ def learn(
     flags = {
         "organ": organ,
         "data": [str(source) for source in data] or None,
+        "generator": generator,
         "denoiser": denoiser,
         "inr": inr,
         "weight_space": weight_space,

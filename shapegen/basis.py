@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shapegen.config import SLOTS
+from shapegen.config import SLOTS, RunConfig
 from shapegen.errors import CorruptFileError
 from shapegen.run import STAGE, Run
 from shapegen.store import read_json, sha256_json
@@ -53,7 +53,7 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         module="shapegen.stages.train",
         upstream=("prepare", "fit"),
-        sections=("denoiser", "diffusion"),
+        sections=("generator", "denoiser", "diffusion"),
         excluded=("diffusion.sampler", "diffusion.sampler_steps"),
     ),
     Stage(
@@ -92,17 +92,28 @@ def basis(run: Run, stage: Stage, *, inputs: Any) -> dict[str, Any]:
         "shapegen": __version__,
         "seed": run.seed,
         "upstream": {name: result_of(run.stage(name)) for name in stage.upstream},
-        "config": {section: _section(config, section, stage.excluded) for section in stage.sections},
+        "config": {section: _section(config, section, stage.excluded) for section in _sections(run, stage)},
         "plugins": plugins,
         "inputs": inputs,
     }
 
 
+def _sections(run: Run, stage: Stage) -> tuple[str, ...]:
+    """Return the stage's sections; where samples are drawn to choose a generator, with what decides how."""
+    by_samples = stage.name == "train" and run.config.generator.name.rpartition(":")[2] == "auto"
+    return stage.sections + stage.excluded if by_samples else stage.sections
+
+
 def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name the parts of two bases that differ, as users know them."""
+    """Name the parts of two bases that differ, as users know them.
+
+    A section that one of them does not have, since an earlier version did not know it, counts as its default.
+    """
     changed = []
     for part in sorted(there.keys() | now.keys()):
         old, new = there.get(part), now.get(part)
+        if part == "config" and isinstance(old, Mapping) and isinstance(new, Mapping):
+            old, new = _completed(old, new), _completed(new, old)
         if old == new:
             continue
         if part in ("config", "plugins", "upstream") and isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -114,6 +125,12 @@ def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         else:
             changed.append(part)
     return changed
+
+
+def _completed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    default = RunConfig().to_json()
+    absent = [name for name in other if name not in config and name.partition(".")[0] in default]
+    return {**config, **{name: _section(default, name, ()) for name in absent}}
 
 
 def _deepest(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

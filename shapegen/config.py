@@ -13,6 +13,7 @@ SLOTS: Mapping[str, str] = {
     "organ": "organ",
     "inr": "inr",
     "weight_space": "weight-space",
+    "generator": "generator",
     "denoiser": "denoiser",
     "metrics": "metric",
     "trackers": "tracker",
@@ -174,6 +175,7 @@ class RunConfig(Config):
     inr: Slot = Slot(name="siren")
     weight_space: Slot = Slot(name="subspace")
     fit: FitConfig = FitConfig()
+    generator: Slot = Slot(name="diffusion")
     denoiser: Slot = Slot(name="transformer")
     diffusion: DiffusionConfig = DiffusionConfig()
     sample: SampleConfig = SampleConfig()

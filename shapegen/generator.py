@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
+from shapegen.config import Slot
 from shapegen.data.placement import Placement
 from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
-from shapegen.diffusion.process import Process, build_process
-from shapegen.diffusion.sampling import sample
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface
 from shapegen.inr.field import numpy_field
 from shapegen.model import load_model
-from shapegen.protocols import WeightSpace
-from shapegen.store import derived_seed, read_tensors
+from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
+from shapegen.store import derived_seed, read_json, read_tensors
 
 if TYPE_CHECKING:
     from shapegen.run import Run
+
+FILE = "generator.safetensors"
+"""What `train` writes: the generator's state as `generator.*`, the latents' standardisation as `scaler.*`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,32 +45,23 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generator:
-    """Everything that sampling needs."""
+    """Everything that sampling needs.
+
+    Args:
+        name: of the generator plugin whose latents these are; for `auto`, of the one that was chosen.
+    """
 
     inr: nn.Module
     space: WeightSpace
-    network: nn.Module
-    process: Process
+    latents: LatentGenerator
     layout: LatentLayout
     scaler: LatentScaler
-    run: Run
+    device: str
+    name: str
 
     def codes(self, count: int, *, seed: int, progress: Callable[[int], None] | None = None) -> tuple[Tensor, Tensor]:
         """Draw codes [count, tokens, width] and scales [count] in mm. Sample i depends on (seed, i) alone."""
-        options = self.run.config.diffusion
-        x = sample(
-            self.network,
-            self.process,
-            self.layout.mask,
-            count=count,
-            seed=derived_seed(seed, "draw"),
-            sampler=options.sampler,
-            steps=options.sampler_steps,
-            sigma_min=options.sigma_min,
-            sigma_max=options.sigma_max,
-            device=self.run.device,
-            progress=progress,
-        )
+        x = self.latents.sample(count, seed=derived_seed(seed, "draw"), device=self.device, progress=progress)
         codes, log_scale = split(self.layout, self.scaler.restore(x))
         return codes, log_scale.exp()
 
@@ -76,17 +69,23 @@ class Generator:
         """Turn codes [n, tokens, width] and scales [n] (mm) into INRs and surfaces, one after the other."""
         for code, scale in zip(codes, scales.tolist(), strict=True):
             weights = self.space.decode(code[None])[0]
-            field = numpy_field(self.inr, weights.to(self.run.device))
+            field = numpy_field(self.inr, weights.to(self.device))
             canonical = mesh_field(field, resolution=resolution)
             surface = Placement(scale).to_mm(canonical) if canonical is not None else None
             yield Sample(code, weights, scale, surface)
 
 
-def build_network(run: Run, layout: LatentLayout) -> nn.Module:
-    """Build the run's denoiser, initialised by the run's seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(run.seed, "denoiser"))
-        return run.build("denoiser", run.config.denoiser, tokens=layout.tokens, width=layout.width)
+def build_generator(run: Run, slot: Slot | None = None) -> LatentGenerator:
+    """Build a generator of latents, not yet fitted: the run's, or the one that a slot names."""
+    generator: LatentGenerator = run.build("generator", slot or run.config.generator)
+    if isinstance(generator, UsesRun):
+        generator.attach(run)
+    return generator
+
+
+def made_by(facts: Mapping[str, Any]) -> str:
+    """Return the name of the generator that draws, given the content of `train.json`."""
+    return str(facts.get("chosen") or facts.get("generator") or "diffusion")
 
 
 def load_generator(run: Run, *, needed_by: str) -> Generator:
@@ -96,10 +95,24 @@ def load_generator(run: Run, *, needed_by: str) -> Generator:
         StageMissingError: one of them is not finished.
     """
     inr, space = load_model(run, needed_by=needed_by)
-    state = read_tensors(run.require("train", needed_by=needed_by) / "denoiser.safetensors")
+    folder = run.require("train", needed_by=needed_by)
     layout = LatentLayout(space.mask)
-    network = build_network(run, layout)
-    network.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
-    scaler = LatentScaler.from_state({k: state[f"scaler.{k}"] for k in ("mean", "std")})
-    process = build_process(run.config.diffusion.process)
-    return Generator(inr, space, network.to(run.device).eval(), process, layout, scaler, run)
+    state = _read_state(folder, layout)
+    latents = build_generator(run)
+    latents.load_state(_part(state, "generator."))
+    scaler = LatentScaler.from_state(_part(state, "scaler."))
+    return Generator(inr, space, latents, layout, scaler, run.device, made_by(read_json(folder / "train.json")))
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _read_state(folder: Path, layout: LatentLayout) -> dict[str, Tensor]:
+    before = folder / "denoiser.safetensors"
+    if (folder / FILE).exists() or not before.exists():
+        return read_tensors(folder / FILE)
+    # runs from before there were other generators than diffusion
+    state = read_tensors(before)
+    named = {f"generator.{name}" if name.startswith("network.") else name: value for name, value in state.items()}
+    return {**named, "generator.mask": layout.mask}

@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "organ": "shapegen_organs",
     "inr": "shapegen_inrs",
     "weight-space": "shapegen_weight_spaces",
+    "generator": "shapegen_generators",
     "denoiser": "shapegen_denoisers",
     "condition": "shapegen_conditions",
     "metric": "shapegen_metrics",
@@ -51,6 +52,11 @@ def shapegen_inrs() -> Iterable[Plugin]:  # type: ignore[empty-body]
 @hookspec
 def shapegen_weight_spaces() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Spaces of INR weights. `build(config, *, inr: torch.nn.Module) -> shapegen.protocols.WeightSpace`."""
+
+
+@hookspec
+def shapegen_generators() -> Iterable[Plugin]:  # type: ignore[empty-body]
+    """Generators of latents, codes with their sizes. `build(config) -> shapegen.protocols.LatentGenerator`."""
 
 
 @hookspec

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from shapegen.data.population import Shape
     from shapegen.evaluation import GenerationSets, ReconstructionPair
     from shapegen.geometry.surface import Surface
+    from shapegen.run import Run
 
 Log = Callable[[int, Mapping[str, float]], None]
 """Called by loops as `log(step, losses)`."""
@@ -105,6 +106,85 @@ class WeightSpace(Protocol):
         ...
 
     def load_state(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+@runtime_checkable
+class ExactInr(Protocol):
+    """An INR (an `nn.Module`) whose weights follow from a surface directly. It is never fitted by gradient descent."""
+
+    def weights_of(self, surface: Surface) -> Tensor:
+        """Return the weights [parameters], on the CPU, of a closed, oriented surface in the canonical cube."""
+        ...
+
+
+class LatentGenerator(Protocol):
+    """Draws new latents that are like the training shapes'.
+
+    A latent x [tokens, width] is a shape's code with one more token, which carries the size
+    (`shapegen.diffusion.latents`). Latents are standardised on the training rows as `diffusion.standardise` says; by
+    default every entry has mean 0 and variance 1 there. Entries where `mask` is False are padding: zero.
+    """
+
+    @property
+    def steps(self) -> int:
+        """How many steps `fit` reports to `progress` at most."""
+        ...
+
+    def fit(
+        self,
+        x_train: Tensor,
+        x_validation: Tensor,
+        mask: Tensor,
+        *,
+        seed: int,
+        checkpoint: Path,
+        log: Log,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> Mapping[str, Any]:
+        """Learn from the training rows.
+
+        Args:
+            x_train: [n, tokens, width], float32, on the CPU, n >= 1.
+            x_validation: [m, tokens, width], m >= 0: for stopping, and for choosing what is not given.
+            mask: bool [tokens, width].
+            seed: of everything random; a fit that is killed and made again gives the same generator.
+            checkpoint: folder (it may not exist) for whatever lets a killed fit go on.
+            log: a loop's losses, `log(step, {"loss": ...})`; what has no loop does not call it.
+            device: torch's name of it.
+            progress: called with the number of steps done since its last call.
+            note: told in one line what the user should know.
+
+        Returns:
+            What there is to say about the fit, as plain JSON; it goes into `train.json`.
+        """
+        ...
+
+    def sample(
+        self, count: int, *, seed: int, device: str = "cpu", progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """Return new latents [count, tokens, width], float32, on the CPU, zero where padded.
+
+        Row i depends on (seed, i) alone, up to rounding: a larger count adds to the same first rows. `progress` is
+        called with the number of rows done since its last call.
+        """
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that `load_state` needs to draw again, the mask included."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+@runtime_checkable
+class UsesRun(Protocol):
+    """A generator that is made of other parts of a run, as `diffusion` is of the denoiser."""
+
+    def attach(self, run: Run) -> None:
+        """Take what is needed from the run; called once, before anything else."""
+        ...
 
 
 class Condition(Protocol):

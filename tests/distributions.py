@@ -120,6 +120,10 @@ def shapegen_weight_spaces():
     return [plugin("subspace", Subspace), plugin("full")]
 
 @hookimpl
+def shapegen_generators():
+    return [plugin("diffusion"), plugin("gaussian")]
+
+@hookimpl
 def shapegen_denoisers():
     return [plugin("transformer", Depth), plugin("unet1d", Depth), plugin("broken", Nothing, broken),
             plugin("fragile", Fragile)]

@@ -41,6 +41,7 @@ SLOTS = {
     "organ": "organ, where shapes come from",
     "inr": "implicit neural representation",
     "weight_space": "space of its weights",
+    "generator": "generator of latents",
     "denoiser": "denoising network",
 }
 

@@ -159,7 +159,7 @@ def test_killed_at_any_stage_it_ends_with_the_same_livers(finished, meshes, tmp_
             time.sleep(0.2)
     assert process.returncode == 0
     assert kills >= 1
-    for name in ("fit/space", "fit/codes", "train/denoiser", "sample/codes"):
+    for name in ("fit/space", "fit/codes", "train/generator", "sample/codes"):
         ours, theirs = (read_arrays(folder / f"{name}.safetensors") for folder in (out, finished))
         for key, array in theirs.items():
             np.testing.assert_array_equal(ours[key], array, err_msg=f"{name}: {key}")

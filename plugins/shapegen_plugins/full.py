@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from shapegen.data.population import Shape
+from shapegen.inr.exact import exact_weights
 from shapegen.inr.fitting import FitSettings, fit_weights
 from shapegen.inr.layout import ParameterLayout, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
-from shapegen.protocols import Log
+from shapegen.protocols import ExactInr, Log
 from shapegen.store import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -62,13 +63,8 @@ class Full:
 
         One scale for each parameter tensor: entries of one layer keep their relative sizes.
         """
-        shared = checkpoint / "start.safetensors"
-        if shared.exists():
-            self.start = read_tensors(shared)["start"]
-        else:
-            self.start = self._fit_start(shapes, seed, device)
-            write_tensors(shared, {"start": self.start})
-        weights = self._fit(shapes, seed, device, checkpoint)
+        self.fit_start(shapes, seed=seed, device=device, checkpoint=checkpoint)
+        weights = self.own_weights(shapes, seed=seed, device=device, checkpoint=checkpoint)
         self.mean = weights.mean(dim=0)
         self.deviation = torch.ones_like(self.mean)
         for entry in self.layout.entries:
@@ -80,14 +76,29 @@ class Full:
     def _settings(self, steps: int) -> FitSettings:
         return FitSettings(steps=steps, points=self.config.points, learning_rate=self.config.learning_rate)
 
-    def _fit_start(self, shapes: Sequence[Shape], seed: int, device: str) -> Tensor:
+    def fit_start(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path) -> None:
+        """Fit the shared start to the mixture of these shapes, or read it where that was done before."""
+        if isinstance(self.inr, ExactInr):
+            return
+        shared = checkpoint / "start.safetensors"
+        if shared.exists():
+            self.start = read_tensors(shared)["start"]
+            return
         samples = load_samples(shapes[: self.config.start_shapes])
         order = torch.randperm(samples.distances.numel(), generator=torch.Generator().manual_seed(seed))
         mixture = FieldSamples(samples.points.reshape(1, -1, 3)[:, order], samples.distances.reshape(1, -1)[:, order])
         settings = self._settings(self.config.start_steps)
-        return fit_weights(self.inr, self.start.to(device), mixture.to(device), settings=settings, seed=seed)[0]
+        self.start = fit_weights(self.inr, self.start.to(device), mixture.to(device), settings=settings, seed=seed)[0]
+        write_tensors(shared, {"start": self.start})
 
-    def _fit(self, shapes: Sequence[Shape], seed: int, device: str, checkpoint: Path | None = None) -> Tensor:
+    def own_weights(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path | None = None) -> Tensor:
+        """Fit each shape from the shared start; weights [n, parameters], kept in parts in the folder `checkpoint`.
+
+        An INR whose weights follow from the surface is not fitted.
+        """
+        exact = exact_weights(self.inr, shapes)
+        if exact is not None:
+            return exact
         done: list[Tensor] = []
         for first in range(0, len(shapes), 16):
             part = checkpoint / f"weights-{first:06d}.safetensors" if checkpoint else None
@@ -110,7 +121,7 @@ class Full:
         advance: Callable[[int], None] = lambda _: None,
     ) -> Tensor:
         """Fit each shape's INR from the shared start and return its standardised weights as tokens."""
-        weights = self._fit(shapes, seed, device)
+        weights = self.own_weights(shapes, seed=seed, device=device)
         advance(len(shapes))
         flat = (weights - self.mean) / self.deviation
         padded = nn.functional.pad(flat, (0, 1))  # index -1: padding

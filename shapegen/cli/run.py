@@ -16,20 +16,10 @@ if TYPE_CHECKING:
 
 
 @guarded
+@options.starting
 def run(
-    organ: options.Organ = None,
-    inr: options.Inr = None,
-    weight_space: options.WeightSpace = None,
-    denoiser: options.Denoiser = None,
-    data: options.Data = None,
+    start: options.Start,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Run folder.  [default: runs/ORGAN]")] = None,
-    preset: options.PresetOption = None,
-    config: options.ConfigFile = None,
-    sets: options.Sets = None,
-    seed: options.Seed = None,
-    device: options.DeviceOption = None,
-    metrics: options.Metrics = None,
-    cache: options.Cache = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration; compute nothing.")
     ] = False,
@@ -41,19 +31,7 @@ def run(
     from shapegen.run import Run
 
     catalog = discover()
-    given = options.flags(
-        organ=organ,
-        inr=inr,
-        weight_space=weight_space,
-        denoiser=denoiser,
-        data=data,
-        metrics=metrics,
-        preset=preset,
-        seed=seed,
-        device=device,
-        cache=cache,
-    )
-    folder, resolved = configure(catalog, out=out, file=config, flags=given, sets=sets or ())
+    folder, resolved = configure(catalog, out=out, file=start.file, flags=start.flags, sets=start.sets)
     if dry_run:
         typer.echo(_dry_run(folder, resolved, catalog), nl=False)
         return
@@ -65,21 +43,8 @@ def run(
 
 
 @guarded
-def prepare(
-    run_folder: options.RunFolder,
-    organ: options.Organ = None,
-    inr: options.Inr = None,
-    weight_space: options.WeightSpace = None,
-    denoiser: options.Denoiser = None,
-    data: options.Data = None,
-    preset: options.PresetOption = None,
-    config: options.ConfigFile = None,
-    sets: options.Sets = None,
-    seed: options.Seed = None,
-    device: options.DeviceOption = None,
-    metrics: options.Metrics = None,
-    cache: options.Cache = None,
-) -> None:
+@options.starting
+def prepare(run_folder: options.RunFolder, start: options.Start) -> None:
     """Read, clean, align and split the data, and sample their signed distance. Starts the run folder."""
     from shapegen.api import configure
     from shapegen.discovery import discover
@@ -87,19 +52,7 @@ def prepare(
     from shapegen.run import Run
 
     catalog = discover()
-    given = options.flags(
-        organ=organ,
-        inr=inr,
-        weight_space=weight_space,
-        denoiser=denoiser,
-        data=data,
-        metrics=metrics,
-        preset=preset,
-        seed=seed,
-        device=device,
-        cache=cache,
-    )
-    folder, resolved = configure(catalog, out=run_folder, file=config, flags=given, sets=sets or ())
+    folder, resolved = configure(catalog, out=run_folder, file=start.file, flags=start.flags, sets=start.sets)
     with Run.create(folder, resolved, catalog=catalog) as opened:
         remember(folder)
         run_stage(opened, "prepare")

@@ -23,13 +23,15 @@ def fit(
 @guarded
 def train(
     run_folder: options.RunFolder,
+    generator: options.Generator = None,
     denoiser: options.Denoiser = None,
     sets: options.Sets = None,
     seed: options.Seed = None,
     device: options.DeviceOption = None,
 ) -> None:
-    """Train the denoiser on the fitted shapes."""
-    compute("train", run_folder, flags=options.flags(denoiser=denoiser, seed=seed, device=device), sets=sets or ())
+    """Train the generator on the fitted shapes."""
+    flags = options.flags(generator=generator, denoiser=denoiser, seed=seed, device=device)
+    compute("train", run_folder, flags=flags, sets=sets or ())
 
 
 @guarded

@@ -21,7 +21,16 @@ def compute(run: Run, folder: Path) -> None:
         StageMissingError: `train` is not finished.
     """
     options = run.config.sample
-    draw(run, count=options.count, seed=run.seed, out=folder, mesh_format=options.format, resolution=options.resolution)
+    drawn = draw(
+        run,
+        count=options.count,
+        seed=run.seed,
+        out=folder,
+        mesh_format=options.format,
+        resolution=options.resolution,
+    )
+    chosen = f", which '{run.config.generator.name}' chose" if drawn["generator"] != run.config.generator.name else ""
+    run.note(f"drawn by the generator '{drawn['generator']}'{chosen}")
 
 
 def draw(
@@ -71,7 +80,13 @@ def draw(
             advance(1)
     write_tensors(out / "codes.safetensors", {"codes": codes, "scales": scales})
     write_tensors(out / "weights.safetensors", {"weights": torch.stack(weights)})
-    result = {"organ": run.config.organ.name, "space": SPACE, "seed": seed, "samples": rows}
+    result = {
+        "organ": run.config.organ.name,
+        "space": SPACE,
+        "generator": generator.name,
+        "seed": seed,
+        "samples": rows,
+    }
     write_json(out / "samples.json", result)
     return result
 

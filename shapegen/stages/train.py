@@ -1,4 +1,4 @@
-"""Stage `train`: learn to denoise the codes of the training shapes, together with their sizes."""
+"""Stage `train`: learn to generate the codes of the training shapes, together with their sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def compute(run: Run, folder: Path) -> None:
-    """Write `denoiser.safetensors` (averaged weights and the latents' standardisation) and `train.json`.
+    """Write `generator.safetensors` (its state, and the latents' standardisation) and `train.json`.
 
     Raises:
         StageMissingError: `fit` is not finished.
@@ -26,10 +26,7 @@ def compute(run: Run, folder: Path) -> None:
     import torch
 
     from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler
-    from shapegen.diffusion.process import build_process
-    from shapegen.diffusion.settings import training_settings
-    from shapegen.diffusion.training import train
-    from shapegen.generator import build_network
+    from shapegen.generator import FILE, build_generator
     from shapegen.model import load_model
 
     population = Population.load(run.require("prepare", needed_by="train"))
@@ -44,19 +41,15 @@ def compute(run: Run, folder: Path) -> None:
     log_scale = torch.tensor([math.log(shape.placement.scale) for shape in population])
     x, mask = assemble(layout, codes, log_scale)
     of = {split: torch.tensor([shape.split == split for shape in population]) for split in ("train", "validation")}
-    options = run.config.diffusion
-    scaler = fit_scaler(layout, x[of["train"]], standardisation=options.standardise)
+    scaler = fit_scaler(layout, x[of["train"]], standardisation=run.config.diffusion.standardise)
     x = scaler.standardise(x)
-    network = build_network(run, layout)
-    settings = training_settings(options)
-    with run.progress("training the denoiser", settings.steps) as advance:
-        result = train(
-            network,
-            build_process(options.process),
+    name = run.config.generator.name
+    generator = build_generator(run)
+    with run.progress(f"training generator '{name}'", generator.steps) as advance:
+        facts = generator.fit(
             x[of["train"]],
             x[of["validation"]],
             mask,
-            settings=settings,
             seed=derived_seed(run.seed, "train"),
             device=run.device,
             checkpoint=folder / "checkpoint",
@@ -64,21 +57,17 @@ def compute(run: Run, folder: Path) -> None:
             progress=advance,
             note=run.note,
         )
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    write_tensors(folder / "denoiser.safetensors", tensors | {f"scaler.{k}": v for k, v in scaler.state().items()})
+    state = {f"generator.{key}": tensor for key, tensor in generator.state().items()}
+    write_tensors(folder / FILE, state | {f"scaler.{key}": tensor for key, tensor in scaler.state().items()})
     write_json(
         folder / "train.json",
         {
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            **facts,
+            "generator": name,
             "tokens": layout.tokens,
             "width": layout.width,
             "training_shapes": int(of["train"].sum()),
             "validation_shapes": int(of["validation"].sum()),
-            "steps": result.steps,
-            "best_step": result.best_step,
-            "best_loss": result.best_loss,
-            "stopped_early": result.stopped_early,
-            "curve": [dict(row) for row in result.curve],
         },
     )
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)

@@ -1,0 +1,78 @@
+"""A truncated signed distance field on a lattice, as an INR: its weights are the values."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shapegen.geometry.sdf import lattice_occupancy, unsigned_distance
+from shapegen.geometry.surface import Surface
+from shapegen.inr.field import GAIN, TRUNCATION
+
+STRIDE = 4
+"""Lattice points for each of the coarse ones that bound the distance first."""
+
+
+class SdfGrid(nn.Module):
+    """Signed distance (times 10, truncated at +-1) of a point in the canonical cube, interpolated trilinearly.
+
+    Args:
+        resolution: r, lattice points along each axis; both ends of [-0.5, 0.5] are included.
+
+    Attributes:
+        values: [r, r, r], axes x, y, z; a ball of radius 0.3 at first.
+    """
+
+    kind = "sdf"
+
+    def __init__(self, resolution: int) -> None:
+        super().__init__()
+        self.resolution = resolution
+        axis = torch.linspace(-0.5, 0.5, resolution)
+        distance = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0) - 0.3
+        self.values = nn.Parameter((distance * GAIN).clamp(-1, 1))
+
+    def forward(self, xyz: Tensor) -> Tensor:
+        """[..., n, 3] in [-0.5, 0.5] -> [..., n]; outside of the cube the nearest point of it counts."""
+        r = self.resolution
+        place = ((xyz + 0.5) * (r - 1)).clamp(0, r - 1)
+        low = place.floor().clamp(max=r - 2)
+        x, y, z = (place - low).unbind(-1)
+        i, j, k = low.long().unbind(-1)
+        flat = self.values.reshape(-1)
+        first = (i * r + j) * r + k
+        result = torch.zeros_like(x)
+        for a, b, c in itertools.product((0, 1), repeat=3):
+            weight = (x if a else 1 - x) * (y if b else 1 - y) * (z if c else 1 - z)
+            result = result + weight * flat[first + (a * r + b) * r + c]
+        return result
+
+    def weights_of(self, surface: Surface) -> Tensor:
+        """Return the weights [r^3] of a surface in the canonical cube: exact at every lattice point, in under 1 s."""
+        return torch.from_numpy(truncated_distance(surface, self.resolution) * GAIN).float().flatten()
+
+
+def truncated_distance(surface: Surface, resolution: int, *, truncation: float = TRUNCATION) -> NDArray[np.float64]:
+    """Return signed distances [r, r, r], negative inside, cut at +-truncation, on the lattice over [-0.5, 0.5]^3.
+
+    Distances grow by no more than one walks (they are 1-Lipschitz), so a point whose coarse neighbour is further than
+    the truncation and the way there needs no search of its own: nine in ten points of a liver's lattice.
+    """
+    axis = np.linspace(-0.5, 0.5, resolution)
+    coarse = np.unique(np.append(np.arange(0, resolution, STRIDE), resolution - 1))
+    nearest = np.abs(axis[:, None] - axis[None, coarse]).argmin(axis=1)
+    bound = unsigned_distance(surface, _lattice(axis[coarse])).reshape((len(coarse),) * 3)
+    way = np.abs(axis - axis[coarse][nearest])
+    reach = np.sqrt(sum(part**2 for part in np.meshgrid(way, way, way, indexing="ij")))
+    near = bound[np.ix_(nearest, nearest, nearest)] - reach < truncation
+    distance = np.full((resolution,) * 3, truncation)
+    distance[near] = unsigned_distance(surface, _lattice(axis)[near.ravel()]).clip(max=truncation)
+    return np.where(lattice_occupancy(surface, resolution), -distance, distance)
+
+
+def _lattice(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)

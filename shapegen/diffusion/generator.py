@@ -1,0 +1,130 @@
+"""Diffusion as a generator of latents: a denoiser, the training of it, and a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from shapegen.config import DiffusionConfig
+from shapegen.diffusion.process import Process, build_process
+from shapegen.diffusion.sampling import sample
+from shapegen.diffusion.settings import training_settings
+from shapegen.diffusion.training import train
+from shapegen.protocols import Log
+from shapegen.store import derived_seed
+
+if TYPE_CHECKING:
+    from shapegen.run import Run
+
+NETWORK = "network."
+
+
+class Diffusion:
+    """The generator `diffusion`: the run's denoiser, trained and sampled as the section `diffusion` says.
+
+    Attributes:
+        network: the trained denoiser, after `fit` or `load_state`.
+        mask: bool [tokens, width] of the latents.
+    """
+
+    network: nn.Module
+    mask: Tensor
+
+    def attach(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def options(self) -> DiffusionConfig:
+        return self.run.config.diffusion
+
+    @property
+    def process(self) -> Process:
+        return build_process(self.options.process)
+
+    @property
+    def steps(self) -> int:
+        return training_settings(self.options).steps
+
+    def fit(
+        self,
+        x_train: Tensor,
+        x_validation: Tensor,
+        mask: Tensor,
+        *,
+        seed: int,
+        checkpoint: Path,
+        log: Log,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+        note: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """Train the denoiser; see `shapegen.diffusion.training.train`.
+
+        Raises:
+            TrainingDivergedError: a loss is not finite.
+        """
+        self.mask = mask.cpu()
+        self.network = build_network(self.run, tokens=mask.shape[0], width=mask.shape[1])
+        result = train(
+            self.network,
+            self.process,
+            x_train,
+            x_validation,
+            mask,
+            settings=training_settings(self.options),
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            log=log,
+            progress=progress,
+            note=note,
+        )
+        return {
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "steps": result.steps,
+            "best_step": result.best_step,
+            "best_loss": result.best_loss,
+            "stopped_early": result.stopped_early,
+            "curve": [dict(row) for row in result.curve],
+        }
+
+    def sample(
+        self, count: int, *, seed: int, device: str = "cpu", progress: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """Integrate from noise to latents; see `shapegen.diffusion.sampling.sample`."""
+        return sample(
+            self.network,
+            self.process,
+            self.mask,
+            count=count,
+            seed=seed,
+            sampler=self.options.sampler,
+            steps=self.options.sampler_steps,
+            sigma_min=self.options.sigma_min,
+            sigma_max=self.options.sigma_max,
+            device=device,
+            progress=progress,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mask": self.mask, **{f"{NETWORK}{name}": value for name, value in self.network.state_dict().items()}}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.mask = state["mask"]
+        self.network = build_network(self.run, tokens=self.mask.shape[0], width=self.mask.shape[1])
+        self.network.load_state_dict(
+            {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+        )
+        self.network.eval()
+
+
+def build_network(run: Run, *, tokens: int, width: int) -> nn.Module:
+    """Build the run's denoiser for latents [tokens, width], initialised by the run's seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derived_seed(run.seed, "denoiser"))
+        network: nn.Module = run.build("denoiser", run.config.denoiser, tokens=tokens, width=width)
+        return network
