@@ -29,17 +29,26 @@ class GenerationSets:
         reference: real shapes that the model has not seen.
         training: the shapes that the model was trained on.
         count: how many points of a shape a metric gets that does not ask for another number.
+        reconstruct: returns what the model's weight space makes of a reference (by its id) from the code alone, in any
+            unit, aligned; None where it is not there for each of them.
     """
 
     generated: ShapeSet
     reference: ShapeSet
     training: ShapeSet
     count: int = 2048
+    reconstruct: Callable[[str], Surface] | None = None
     _kept: dict[Any, NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
 
     def with_generated(self, generated: ShapeSet, *, reference: ShapeSet | None = None) -> GenerationSets:
         """Return the same question about other shapes; what the bank knows is not computed again."""
-        return replace(self, generated=generated, reference=reference or self.reference)
+        same_model = generated.family is self.generated.family
+        return replace(
+            self,
+            generated=generated,
+            reference=reference or self.reference,
+            reconstruct=self.reconstruct if same_model else None,
+        )
 
     def set(self, name: str) -> ShapeSet:
         """Return a set by name: generated, reference or training."""
@@ -51,7 +60,7 @@ class GenerationSets:
         """Return points [n, count, 3] on the shapes of a set, area-uniform, each shape centred at its area centroid
         with its largest |coordinate| at 0.475. Read-only; the same array each time."""
         count = count or self.count
-        return self._keep(("points", name, count), lambda: self.set(name).bank.points(count)[self.set(name).numbers])
+        return self.keep(("points", name, count), lambda: self.set(name).bank.points(count)[self.set(name).numbers])
 
     def distances(
         self, first: str, second: str, distance: Distance | DistanceName = "cd", count: int | None = None
@@ -63,7 +72,7 @@ class GenerationSets:
         distance = distance_named(distance)
         points, a, b = count or distance.points or self.count, self.set(first), self.set(second)
         key = ("distances", first, second, distance, points)
-        return self._keep(key, lambda: a.bank.distances(a, b, distance, points))
+        return self.keep(key, lambda: a.bank.distances(a, b, distance, points))
 
     def chamfer(self, first: str, second: str, count: int | None = None) -> NDArray[np.float64]:
         """Return the squared Chamfer distances [n, m] between two sets; see `distances`."""
@@ -74,7 +83,8 @@ class GenerationSets:
         distance = distance_named(distance)
         self.generated.bank.expect(distance, count or distance.points or self.count)
 
-    def _keep(self, key: tuple[Any, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    def keep(self, key: tuple[Any, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return what was computed on these sets under this key before, or compute it now; read-only."""
         if key not in self._kept:
             value = compute()
             value.flags.writeable = False

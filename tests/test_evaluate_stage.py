@@ -18,6 +18,7 @@ from shapegen.metrics import panel as panel_module
 from shapegen.stages import evaluate
 from shapegen.store import write_json
 from shapegen_plugins import metrics as plugins
+from shapegen_plugins import metrics_sets as set_plugins
 from tests.conftest import icosphere, make_population
 
 EMPTY_TEST = "ellipsoids/e004"
@@ -308,6 +309,43 @@ def test_without_samples_there_are_no_generation_rows(finished, tmp_path):
     assert found["validity"] == {"n": 0, "empty": 0, "volume_range_ml": [500, 4000]}
     assert any("no samples" in note for note in run.notes)
     assert found["reconstruction"][0]["metrics"]
+
+
+def test_one_metric_with_several_distances(result, finished, tmp_path):
+    slots = ("mmd", {"name": "mmd", "distance": "emd", "points": 32}, {"name": "mmd", "distance": "dcd"},
+             {"name": "prdc", "neighbours": 2}, {"name": "shape-model", "modes": [2]})  # fmt: skip
+    run = StandIn(finished, metrics=slots, extra=tuple(set_plugins.shapegen_metrics()))
+    evaluate.compute(run, tmp_path)
+    found = strict(tmp_path / "metrics.json")
+    assert not found["failed"]
+    rows = {row["row"]: row["metrics"] for row in found["generation"]["rows"]}
+    before = {row["row"]: row["metrics"] for row in result.metrics["generation"]["rows"]}
+    for name, numbers in rows.items():
+        assert numbers["mmd-cd"] == before[name]["mmd-cd"]
+        assert {"mmd-emd", "mmd-dcd", "precision-cd", "specificity-cd", "compactness-2"} <= set(numbers)
+        assert all(each["low"] <= each["value"] <= each["high"] for each in numbers.values())
+    files = {path.name for path in tmp_path.glob("distances-*")}
+    assert files == {f"distances-{key}.safetensors" for key in ("96", "emd-32", "dcd-1000-96")}
+    # Chamfer and density-aware Chamfer of a pair come from one search
+    assert sum(bar[0].startswith("cd distances") for bar in run.bars) > 0
+    assert not any(bar[0].startswith("dcd distances") for bar in run.bars)
+
+
+def test_generalisation_of_the_code_needs_each_references_reconstruction(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "run")
+    options = {"metrics": ({"name": "shape-model", "modes": [2]},), "extra": tuple(set_plugins.shapegen_metrics())}
+    evaluate.compute(StandIn(tmp_path / "run", **options), tmp_path / "some")
+    population = Population.load(tmp_path / "run/prepare")
+    for shape in population:
+        write_surface(tmp_path / "run/fit/reconstructions/code" / shape.file_name, shape.canonical())
+    evaluate.compute(StandIn(tmp_path / "run", points=1024, **options), tmp_path / "all")
+    some, every = (strict(tmp_path / name / "metrics.json")["generation"]["rows"] for name in ("some", "all"))
+    assert "generalisation-code-cd" not in some[0]["metrics"]
+    code = every[0]["metrics"]["generalisation-code-cd"]
+    assert 0 < code["value"] < every[0]["metrics"]["generalisation-cd"]["value"]
+    assert "generalisation-code-cd" not in every[1]["metrics"]
 
 
 def test_null_row_says_when_training_shapes_are_too_few(finished, tmp_path):

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from shapegen.evaluation import GenerationSets
 from shapegen.metrics.generation import covered, nearest_distances, nearest_is_own
-from shapegen_plugins.metrics import SetConfig, build_chamfer, build_coverage, build_mmd, build_one_nna
+from shapegen_plugins.metrics import (
+    SetConfig,
+    SetDistanceConfig,
+    build_chamfer,
+    build_coverage,
+    build_mmd,
+    build_one_nna,
+)
+from shapegen_plugins.metrics_sets import DcdConfig, EmdConfig, build_dcd, build_emd
 from tests.shapes import make_bank
 
 
@@ -111,20 +119,20 @@ def test_plugins_against_brute_force_on_clouds(sets):
         return np.array([[cd(x, y) for y in b] for x in a])
 
     gr, gg, rr = matrix(g, r), matrix(g, g), matrix(r, r)
-    assert build_mmd(SetConfig())(sets)["mmd-cd"] == pytest.approx(100 * gr.min(axis=0).mean(), rel=1e-9)
+    assert build_mmd(SetDistanceConfig())(sets)["mmd-cd"] == pytest.approx(100 * gr.min(axis=0).mean(), rel=1e-9)
     hit = len(set(gr.argmin(axis=1).tolist()))
-    assert build_coverage(SetConfig())(sets)["coverage-cd"] == pytest.approx(100 * hit / 6)
+    assert build_coverage(SetDistanceConfig())(sets)["coverage-cd"] == pytest.approx(100 * hit / 6)
     union = np.block([[gg, gr], [gr.T, rr]])
     np.fill_diagonal(union, np.inf)
     label = np.array([0] * 6 + [1] * 6)
     own = (label[union.argmin(axis=1)] == label).mean()
-    assert build_one_nna(SetConfig())(sets)["one-nna-cd"] == pytest.approx(100 * own)
+    assert build_one_nna(SetDistanceConfig())(sets)["one-nna-cd"] == pytest.approx(100 * own)
 
 
 def test_chamfer_is_the_three_in_one(sets):
     three = {}
     for build in (build_mmd, build_coverage, build_one_nna):
-        three |= build(SetConfig())(sets)
+        three |= build(SetDistanceConfig())(sets)
     metric = build_chamfer(SetConfig())
     assert metric(sets) == three
     assert metric.target == {"mmd-cd": "low", "coverage-cd": "high", "one-nna-cd": 50.0}
@@ -132,9 +140,40 @@ def test_chamfer_is_the_three_in_one(sets):
 
 
 def test_resamples_scatter_around_the_number(sets):
-    metric = build_mmd(SetConfig())
+    metric = build_mmd(SetDistanceConfig())
     rng = np.random.default_rng(0)
     draws = [metric.resampled(sets, rng)["mmd-cd"] for _ in range(400)]
     items = metric.items(sets)["mmd-cd"]
     assert np.mean(draws) == pytest.approx(items.mean(), abs=4 * items.std() / np.sqrt(6 * 400))
     assert np.std(draws) == pytest.approx(items.std() / np.sqrt(6), rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["cd", "emd", "dcd"])
+def test_every_metric_takes_any_distance(sets, name):
+    gg, gr, rr = (
+        sets.distances(first, second, name, 64)
+        for first, second in [("generated", "generated"), ("generated", "reference"), ("reference", "reference")]
+    )
+    expected = {
+        f"mmd-{name}": 100 * gr.min(axis=0).mean(),
+        f"coverage-{name}": 100 * len(set(gr.argmin(axis=1).tolist())) / 6,
+        f"one-nna-{name}": 100 * nearest_is_own(gg, gr, rr).mean(),
+    }
+    found, targets = {}, {}
+    for build in (build_mmd, build_coverage, build_one_nna):
+        metric = build(SetDistanceConfig(distance=name, points=64))
+        found |= metric(sets)
+        targets |= metric.target
+    assert found == pytest.approx(expected)
+    suite = {
+        "cd": lambda: build_chamfer(SetConfig()),
+        "emd": lambda: build_emd(EmdConfig(points=64)),
+        "dcd": lambda: build_dcd(DcdConfig(points=64)),
+    }[name]()
+    assert suite(sets) == pytest.approx(expected)
+    assert suite.target == targets == {f"mmd-{name}": "low", f"coverage-{name}": "high", f"one-nna-{name}": 50.0}
+
+
+def test_alpha_is_an_option(sets):
+    sharp, soft = (build_mmd(SetDistanceConfig(distance="dcd", alpha=alpha))(sets)["mmd-dcd"] for alpha in (1000, 10))
+    assert 0 < soft < sharp < 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,16 @@ class SetConfig(Config):
     points: int | None = Field(None, ge=16, description="Points on each shape; null: the run's evaluate.points.")
 
 
+class SetDistanceConfig(Config):
+    distance: Literal["cd", "emd", "dcd"] = Field(
+        "cd", description="Between two shapes: squared Chamfer, earth mover's, or density-aware Chamfer."
+    )
+    points: int | None = Field(
+        None, ge=16, description="Points on each shape; null: the run's evaluate.points, but 512 for emd."
+    )
+    alpha: float = Field(1000, gt=0, allow_inf_nan=False, description="Sharpness of dcd; one over square cube units.")
+
+
 def build_volume_iou(config: VolumeIouConfig) -> Any:
     from shapegen_plugins.reconstruction import VolumeIou
 
@@ -56,28 +66,31 @@ def build_f_score(config: FScoreConfig) -> Any:
     return FScore(config.points, thresholds=config.thresholds)
 
 
-def build_mmd(config: SetConfig) -> Any:
+def build_mmd(config: SetDistanceConfig) -> Any:
+    from shapegen.metrics.distances import Distance
     from shapegen_plugins.generation import MinimumMatchingDistance
 
-    return MinimumMatchingDistance(config.points)
+    return MinimumMatchingDistance(config.points, Distance(config.distance, config.alpha))
 
 
-def build_coverage(config: SetConfig) -> Any:
+def build_coverage(config: SetDistanceConfig) -> Any:
+    from shapegen.metrics.distances import Distance
     from shapegen_plugins.generation import Coverage
 
-    return Coverage(config.points)
+    return Coverage(config.points, Distance(config.distance, config.alpha))
 
 
-def build_one_nna(config: SetConfig) -> Any:
+def build_one_nna(config: SetDistanceConfig) -> Any:
+    from shapegen.metrics.distances import Distance
     from shapegen_plugins.generation import OneNearestNeighbourAccuracy
 
-    return OneNearestNeighbourAccuracy(config.points)
+    return OneNearestNeighbourAccuracy(config.points, Distance(config.distance, config.alpha))
 
 
 def build_chamfer(config: SetConfig) -> Any:
-    from shapegen_plugins.generation import Chamfer
+    from shapegen_plugins.generation import Suite
 
-    return Chamfer(config.points)
+    return Suite(config.points)
 
 
 def build_nearest_training(config: SetConfig) -> Any:
@@ -114,21 +127,21 @@ def shapegen_metrics() -> Iterator[Plugin]:
     )
     yield Plugin(
         name="mmd",
-        summary="Generation: minimum matching distance with squared Chamfer, x 100 (mmd-cd)",
+        summary="Generation: minimum matching distance, x 100 (mmd-cd, mmd-emd, mmd-dcd)",
         build=build_mmd,
-        config=SetConfig,
+        config=SetDistanceConfig,
     )
     yield Plugin(
         name="coverage",
-        summary="Generation: share of references that are some sample's nearest, % (coverage-cd)",
+        summary="Generation: share of references that are some sample's nearest, % (coverage-cd, ...)",
         build=build_coverage,
-        config=SetConfig,
+        config=SetDistanceConfig,
     )
     yield Plugin(
         name="one-nna",
-        summary="Generation: accuracy of telling the sets apart by the nearest neighbour, % (one-nna-cd)",
+        summary="Generation: accuracy of telling the sets apart by the nearest neighbour, % (one-nna-cd, ...)",
         build=build_one_nna,
-        config=SetConfig,
+        config=SetDistanceConfig,
     )
     yield Plugin(
         name="chamfer",

@@ -78,10 +78,13 @@ class ShapeBank:
         """Read a surface again, as `load` gives it."""
         return self._load(self.ids[number])
 
-    def sample(self, number: int, count: int, *, purpose: str = "evaluation points") -> NDArray[np.float32]:
-        """Draw points [count, 3] on one shape under its reference normalisation; for another purpose, other points."""
+    def sample(
+        self, number: int, count: int, *, purpose: str = "evaluation points", surface: Surface | None = None
+    ) -> NDArray[np.float32]:
+        """Draw points [count, 3] on one shape under its reference normalisation, or on a surface that stands for it;
+        for another purpose, other points."""
         rng = np.random.default_rng(derived_seed(self._seed, purpose, self.ids[number], count))
-        return sample_points(normalised(self.surface(number)), count, rng)[0].astype(np.float32)
+        return sample_points(normalised(surface or self.surface(number)), count, rng)[0].astype(np.float32)
 
     def points(self, count: int) -> NDArray[np.float32]:
         """Return `count` points on every shape, [shapes, count, 3], under the shapes' reference normalisation."""

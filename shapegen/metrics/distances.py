@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from shapegen.metrics.chamfer import OneSided, mean_squared
+import numpy as np
+from numpy.typing import NDArray
+
+from shapegen.metrics.chamfer import OneSided, mean_squared, one_sided
 from shapegen.metrics.dcd import ALPHA, density_aware
+from shapegen.metrics.emd import earth_mover
 
 DistanceName = Literal["cd", "emd", "dcd"]
 
@@ -58,6 +62,14 @@ class Distance:
     def weight(self) -> float:
         """What the sum of the two sides is multiplied by; 1/2 where the table holds the distance itself twice."""
         return 1.0 if self.name == "cd" else 0.5
+
+    def between(self, first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+        """Return the distance of two clouds [p, 3]."""
+        if (side := self.side) is None:
+            return earth_mover(first, second)
+        forth = one_sided(first[None], second[None], (side,), workers=1)
+        back = one_sided(second[None], first[None], (side,), workers=1)
+        return self.weight * float((forth + back).item())
 
     def file_name(self, points: int) -> str:
         """Return the name of the file that keeps these distances."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def generation(
     result: dict[str, Any],
 ) -> None:
     """Fill "generation" and "novelty" of the result, and write `sets.json`."""
+    from shapegen.metrics.distances import Distance
+
     reference, splits = references(population)
     generated = {sample["id"]: samples / sample["file"] for sample in drawn if not sample["empty"]}
     training = population.of("train")
@@ -108,6 +111,9 @@ def generation(
     if splits != "test":
         run.note(f"fewer than {ENOUGH} shapes in the test split: generation metrics compare with {splits}")
     sets = _sets(run, folder, training, reference, generated)
+    for _, metric in panel.of("generation"):
+        if isinstance(distance := getattr(metric, "distance", None), Distance):
+            sets.expect(distance, getattr(metric, "points", None))
     write_json(
         folder / "sets.json",
         {
@@ -145,7 +151,10 @@ def generation_rows(run: Run, folder: Path, panel: Panel, sets: GenerationSets) 
         {"row": REAL, "null": True, "n": 0, "draws": protocol.draws, "metrics": {}},
     ]
     size = min(len(sets.generated), len(sets.reference))
+    times: Counter[str] = Counter()
     for plugin, metric in panel.of("generation"):
+        times[plugin] += 1
+        label = plugin if times[plugin] == 1 else f"{plugin} {times[plugin]}"
 
         def real(advance: Callable[[int], None], metric: Any = metric) -> dict[str, Any]:
             numbers, n = null_row(metric, sets, protocol, size=size, advance=advance)
@@ -156,7 +165,7 @@ def generation_rows(run: Run, folder: Path, panel: Panel, sets: GenerationSets) 
             return {"metrics": numbers, "n": n, "draws": draws}
 
         for row, work in zip(rows, (samples, real), strict=True):
-            part = _partly(run, folder, panel, f"{plugin} of {row['row']}", plugin, max(1, protocol.draws), work)
+            part = _partly(run, folder, panel, f"{label} of {row['row']}", plugin, max(1, protocol.draws), work)
             row["metrics"].update(part.pop("metrics", {}))
             row.update(part)
     if rows[1]["n"] < size:
@@ -231,4 +240,22 @@ def _sets(
         bank.of([shape.id for shape in reference]),
         bank.of([shape.id for shape in training]),
         count=run.config.evaluate.points,
+        reconstruct=_code_reconstructions(run, reference),
     )
+
+
+def _code_reconstructions(run: Run, shapes: Sequence[Shape]) -> Callable[[str], Surface] | None:
+    """Return what reads a shape's reconstruction from its code alone, if `fit` wrote one of every shape."""
+    from shapegen.geometry.surface import Surface
+    from shapegen.store import read_arrays
+
+    folder = run.require("fit", needed_by="evaluate") / "reconstructions" / "code"
+    paths = {shape.id: folder / shape.file_name for shape in shapes}
+    if not all(path.exists() for path in paths.values()):
+        return None
+
+    def read(name: str) -> Surface:
+        arrays = read_arrays(paths[name])
+        return Surface(arrays["vertices"].astype(float), arrays["faces"].astype(int))
+
+    return read
