@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.evaluation import GenerationSets
+from shapegen.metrics.copying import QUANTILE, near_copies, z_statistic
 from shapegen.metrics.generation import nearest_distances
 
 
@@ -31,22 +33,62 @@ class NearestTraining:
         self.points = points
 
     def __call__(self, sets: GenerationSets) -> dict[str, float]:
-        generated, reference = self._distances(sets)
-        return _summary(generated, reference)
+        return _summary(*training_distances(sets, self.points))
 
     def resampled(self, sets: GenerationSets, rng: np.random.Generator) -> dict[str, float]:
         """Return the numbers under one bootstrap resample over samples and over references."""
-        generated, reference = (d[rng.integers(len(d), size=len(d))] for d in self._distances(sets))
-        return _summary(generated, reference)
-
-    def _distances(self, sets: GenerationSets) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            100 * nearest_distances(sets.chamfer("training", "generated", self.points)),
-            100 * nearest_distances(sets.chamfer("training", "reference", self.points)),
-        )
+        return _summary(*_drawn_again(training_distances(sets, self.points), rng))
 
 
-def _summary(generated: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+class DataCopying:
+    """Are samples nearer to the training shapes than unseen shapes are? (Meehan, Chaudhuri and Dasgupta 2020.)
+
+        Z_U = (U - m n / 2) / sqrt(m n (m + n + 1) / 12),  U = number of pairs (g, h) with d(g) > d(h), ties one half
+
+    for m samples g, n references h and d as in `NearestTraining` (section 3.1, the global test; see
+    `shapegen.metrics.copying`). Returns `copying-z-u`: best 0, N(0, 1) for a perfect generator, below -3 data-copying,
+    far above 0 for shapes unlike any; it grows with the root of the number of shapes. And `near-copies` in %: samples
+    nearer to a training shape than the 5 % quantile of the references; 0 to 100, best that quantile.
+    Cost: as `NearestTraining`, shared with it.
+    """
+
+    applies_to: Literal["generation"] = "generation"
+
+    def __init__(self, points: int | None = None, *, quantile: float = QUANTILE) -> None:
+        self.points = points
+        self.quantile = quantile
+        self.target: Mapping[str, Literal["high", "low"] | float] = {"copying-z-u": 0.0, "near-copies": 100 * quantile}
+
+    def __call__(self, sets: GenerationSets) -> dict[str, float]:
+        return self._numbers(*training_distances(sets, self.points))
+
+    def resampled(self, sets: GenerationSets, rng: np.random.Generator) -> dict[str, float]:
+        """Return the numbers under one bootstrap resample over samples and over references."""
+        return self._numbers(*_drawn_again(training_distances(sets, self.points), rng))
+
+    def _numbers(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, float]:
+        near = near_copies(generated, reference, quantile=self.quantile)
+        return {"copying-z-u": z_statistic(generated, reference), "near-copies": float(100 * near.mean())}
+
+
+def training_distances(
+    sets: GenerationSets, points: int | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distances to the nearest training shape, times 100, of the samples [m] and of the references [n]."""
+    return (
+        100 * nearest_distances(sets.chamfer("training", "generated", points)),
+        100 * nearest_distances(sets.chamfer("training", "reference", points)),
+    )
+
+
+def _drawn_again(
+    distances: tuple[NDArray[np.float64], NDArray[np.float64]], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    generated, reference = (d[rng.integers(len(d), size=len(d))] for d in distances)
+    return generated, reference
+
+
+def _summary(generated: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, float]:
     if not reference.mean() > 0:
         raise ValueError("expected references that are not in the training set, got only such at distance 0")
     return {

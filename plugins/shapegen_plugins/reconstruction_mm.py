@@ -40,7 +40,7 @@ def surface_distances(pair: ReconstructionPair, count: int) -> tuple[NDArray[np.
 
 
 class Dice:
-    """Dice coefficient of the two insides (Dice 1945; Zou et al. 2004, eq. 1).
+    """Dice coefficient of the two insides (Dice 1945; Zou et al. 2004).
 
         Dice = 2 |A and B| / (|A| + |B|) = 2 VIoU / (1 + VIoU), over the lattice of `volume-iou`
 
@@ -63,7 +63,7 @@ class Dice:
 
 
 class HausdorffDistance:
-    """Hausdorff distance at a percentile, 95 by default (Huttenlocher et al. 1993, eq. 3, both ways).
+    """Hausdorff distance at a percentile, 95 by default (Huttenlocher et al. 1993, their partial distance, both ways).
 
         HD95 = max(Q95 of d(a, B) over a in A,  Q95 of d(b, A) over b in B)
 
@@ -88,7 +88,7 @@ class HausdorffDistance:
 
 
 class MeanSurfaceDistance:
-    """Average symmetric surface distance (Heimann et al. 2009, section II-D).
+    """Average symmetric surface distance (Heimann et al. 2009).
 
         MSD = (mean of d(a, B) over a in A  +  mean of d(b, A) over b in B) / 2
 

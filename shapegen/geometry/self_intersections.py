@@ -81,7 +81,7 @@ def _flat_stars(surface: Surface, normals: NDArray[np.float64]) -> NDArray[np.bo
     corners = surface.faces.ravel()
     each = np.repeat(normals, 3, axis=0)
     mean = np.stack([np.bincount(corners, each[:, k], minlength=size) for k in range(3)], axis=1)
-    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-300)
+    mean = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-300)
     along = mean[corners]
     tilted = np.zeros(size, dtype=bool)
     tilted[corners[np.einsum("ni,ni->n", each, along) < 1e-3]] = True

@@ -1,11 +1,11 @@
-"""Rows of the generation table: samples, and equally large draws of real training shapes, against references."""
+"""Rows of the generation table: samples, and the null rows beside them, against references."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +75,8 @@ def null_row(
 ) -> tuple[Numbers, int]:
     """Compare draws of real training shapes with equally many references: mean, and 2.5 and 97.5 % quantiles.
 
+    It is what a generator scores that replays its training set.
+
     Returns:
         The numbers, and the size of the draws: `size`, or less where there are fewer training shapes.
     """
@@ -86,6 +88,50 @@ def null_row(
         _add(values, metric(sets.with_generated(sets.training.draw(size, rng), reference=reference)))
         advance(1)
     return _numbers(values, values), size
+
+
+def real_row(
+    metric: Metric,
+    sets: GenerationSets,
+    protocol: Protocol,
+    *,
+    size: int,
+    advance: Callable[[int], None],
+) -> tuple[Numbers, int]:
+    """Compare two disjoint draws of real shapes, with the rest as training set: mean, 2.5 and 97.5 % quantiles.
+
+    It is what a perfect generator scores, whose samples are new shapes of the same population.
+
+    Returns:
+        The numbers, and the size of either draw: `size`, or less where there are not three times as many real shapes.
+    """
+    size = real_size(sets, size)
+    values: dict[str, list[float]] = defaultdict(list)
+    for draw in range(protocol.draws if size else 0):
+        rng = np.random.default_rng(derived_seed(protocol.seed, "real", draw))
+        _add(values, metric(real_against_real(sets, size, rng)))
+        advance(1)
+    return _numbers(values, values), size
+
+
+def real_size(sets: GenerationSets, size: int) -> int:
+    """Return how large two disjoint draws of real shapes can be, at most `size`, with as many left for training."""
+    return min(size, (len(sets.training) + len(sets.reference)) // 3)
+
+
+def real_against_real(sets: GenerationSets, size: int, rng: np.random.Generator) -> GenerationSets:
+    """Return the question about real shapes alone: `size` of training and references together are the samples, other
+    `size` the references, the rest the training set."""
+    from shapegen.metrics.bank import ShapeSet
+
+    first, second = sets.training, sets.reference
+    everything = ShapeSet(
+        first.bank, np.concatenate([first.numbers, second.numbers]), np.concatenate([first.family, second.family])
+    )
+    order = rng.permutation(len(everything))
+    samples, references, rest = (np.sort(part) for part in np.split(order, [size, 2 * size]))
+    question = sets.with_generated(everything.take(samples), reference=everything.take(references))
+    return replace(question, training=everything.take(rest))
 
 
 def _add(lists: dict[str, list[float]], numbers: Mapping[str, float]) -> None:

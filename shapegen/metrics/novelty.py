@@ -8,8 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.metrics.chamfer import directed_means
+from shapegen.metrics.comparison import real_against_real, real_size
+from shapegen.metrics.copying import (
+    QUANTILE,
+    SUSPICIOUS,
+    copying_test,
+    near_copies,
+    near_limit,
+    near_share,
+    z_statistic,
+)
 from shapegen.metrics.generation import nearest_distances
-from shapegen.metrics.statistics import bootstrap_interval
+from shapegen.metrics.statistics import band, bootstrap_interval
 from shapegen.store import derived_seed
 
 if TYPE_CHECKING:
@@ -37,13 +47,23 @@ def distribution(distances: NDArray[np.float64], *, draws: int, seed: int) -> di
     }
 
 
-def novelty(sets: GenerationSets, *, draws: int, seed: int) -> dict[str, Any]:
+def novelty(sets: GenerationSets, *, draws: int, seed: int, null_draws: int = 200) -> dict[str, Any]:
     """Compare samples with held-out shapes by their distance to the nearest training shape.
 
+    Args:
+        sets: all samples, all held-out shapes, all training shapes.
+        draws: bootstrap resamples behind an interval.
+        seed: of all draws.
+        null_draws: draws of two disjoint sets of real shapes behind "null".
+
     Returns:
-        {"unit", "generated" and "held_out" (see `distribution`), "ratio": {"value", "low", "high"}, "copy": the
-        distance of two point samples of one training shape, "nearest": [{"id", "training", "distance"}] of the
-        samples, nearest first}; without "ratio" where every held-out shape is a training shape.
+        {"unit", "generated" and "held_out" (see `distribution`), "ratio": {"value", "low", "high"}, "copying": the test
+        of `copying_test` as {"value": Z_U, "low", "high", "p", "samples", "held_out", "suspicious_below"},
+        "near_copies": {"count", "value", "low", "high", "quantile", "limit"}, "null": for "ratio", "copying" and
+        "near_copies" what real shapes get that stand for samples (mean, 2.5 and 97.5 % quantile), with "n" and "draws",
+        "copy": the distance of two point samples of one training shape, "nearest": [{"id", "training", "distance"}] of
+        the samples, nearest first}; without "ratio" where every held-out shape is a training shape, without "null"
+        where there are too few real shapes.
     """
     matrix = 100 * sets.chamfer("training", "generated")
     generated, held_out = nearest_distances(matrix), 100 * nearest_distances(sets.chamfer("training", "reference"))
@@ -56,6 +76,12 @@ def novelty(sets: GenerationSets, *, draws: int, seed: int) -> dict[str, Any]:
         "unit": UNIT,
         "generated": distribution(generated, draws=draws, seed=derived_seed(seed, "generated")),
         "held_out": distribution(held_out, draws=draws, seed=derived_seed(seed, "held out")),
+        "copying": _copying(generated, held_out, draws=draws, seed=derived_seed(seed, "copying")),
+        "near_copies": {
+            **near_share(near_copies(generated, held_out)),
+            "quantile": QUANTILE,
+            "limit": near_limit(held_out),
+        },
         "copy": copy_distance(sets),
         "nearest": sorted(pairs, key=lambda pair: (pair["distance"], pair["id"])),
     }
@@ -64,7 +90,34 @@ def novelty(sets: GenerationSets, *, draws: int, seed: int) -> dict[str, Any]:
             generated, held_out, draws=draws, seed=derived_seed(seed, "ratio"), statistic=ratio_of_means
         )
         result["ratio"] = ratio.to_json()
+    if null := _null(sets, draws=null_draws, seed=derived_seed(seed, "null")):
+        result["null"] = null
     return result
+
+
+def _copying(generated: NDArray[np.float64], held_out: NDArray[np.float64], *, draws: int, seed: int) -> dict[str, Any]:
+    test = copying_test(generated, held_out)
+    interval = bootstrap_interval(generated, held_out, draws=draws, seed=seed, statistic=z_statistic)
+    counts = {"samples": test.samples, "held_out": test.held_out}
+    # Equal values among the resamples push Z_U outwards where it is at its end already.
+    ends = {"low": min(interval.low, test.z), "high": max(interval.high, test.z)}
+    return {"value": test.z, **ends, "p": test.p, **counts, "suspicious_below": SUSPICIOUS}
+
+
+def _null(sets: GenerationSets, *, draws: int, seed: int) -> dict[str, Any]:
+    """Return what the numbers are for real shapes in place of samples: disjoint draws, as `real_against_real` makes."""
+    size = real_size(sets, min(len(sets.generated), len(sets.reference)))
+    found: dict[str, list[float]] = {"ratio": [], "copying": [], "near_copies": []}
+    for draw in range(draws if size else 0):
+        question = real_against_real(sets, size, np.random.default_rng(derived_seed(seed, draw)))
+        samples = nearest_distances(question.chamfer("training", "generated"))
+        unseen = nearest_distances(question.chamfer("training", "reference"))
+        if unseen.mean() > 0:
+            found["ratio"].append(ratio_of_means(samples, unseen))
+        found["copying"].append(z_statistic(samples, unseen))
+        found["near_copies"].append(float(near_copies(samples, unseen).mean()))
+    bands = {name: band(values).to_json() for name, values in found.items() if values}
+    return {**bands, "n": size, "draws": draws} if bands else {}
 
 
 def copy_distance(sets: GenerationSets) -> float:

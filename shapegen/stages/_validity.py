@@ -1,0 +1,84 @@
+"""Validity of the drawn samples, and of as real shapes as there are held out, measured the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shapegen.data.population import Shape
+from shapegen.geometry.surface import Surface
+from shapegen.metrics.threads import worker_count
+from shapegen.metrics.validity import CUT, cheap_facts, costly_facts, shares
+from shapegen.store import read_json, write_json
+
+if TYPE_CHECKING:
+    from shapegen.run import Run
+
+
+def validity(
+    run: Run,
+    folder: Path,
+    samples: Path,
+    drawn: Sequence[dict[str, Any]],
+    real: Sequence[Shape],
+    *,
+    split: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure samples and real shapes.
+
+    Args:
+        run: for the organ's range of volumes.
+        folder: of the stage; each measured shape is kept in its `partial/` until the stage ends.
+        samples: folder of the stage `sample`.
+        drawn: entries of its `samples.json`; what is said there is not measured again.
+        real: shapes that the model has not seen.
+        split: where they are from.
+
+    Returns:
+        "validity" of `metrics.json`: see `shares`, with "volume_range_ml", "flat_limit" and, under "real", the same
+        shares of the real shapes with their "split"; and {"samples": {id: facts}, "real": {id: facts}}.
+    """
+    limits = run.build("organ", run.config.organ).volume_range_ml
+    ours = [sample for sample in drawn if not sample["empty"]]
+    jobs: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        *((f"sample/{sample['id']}", lambda sample=sample: _sample(sample, samples)) for sample in ours),
+        *((f"real/{shape.file_name}", lambda shape=shape: _real(shape.surface())) for shape in real),
+    ]
+
+    def measured(job: tuple[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
+        path = folder / "partial" / "validity" / f"{job[0]}.json"
+        if not path.exists():
+            write_json(path, job[1]())
+        return read_json(path)
+
+    results = []
+    with (
+        run.progress("checking surfaces", len(jobs)) as advance,
+        ThreadPoolExecutor(worker_count(run.config.threads)) as pool,
+    ):
+        for facts in pool.map(measured, jobs):
+            results.append(facts)
+            advance(1)
+    of_sample = {sample["id"]: facts for sample, facts in zip(ours, results, strict=False)}
+    of_sample |= {sample["id"]: {"empty": True} for sample in drawn if sample["empty"]}
+    of_real = {shape.id: facts for shape, facts in zip(real, results[len(ours) :], strict=True)}
+    found = {
+        "volume_range_ml": list(limits),
+        "flat_limit": CUT,
+        **shares([of_sample[sample["id"]] for sample in drawn], limits),
+        "real": {"split": split, **shares(list(of_real.values()), limits)},
+    }
+    return found, {"samples": of_sample, "real": of_real}
+
+
+def _sample(sample: dict[str, Any], folder: Path) -> dict[str, Any]:
+    from shapegen.geometry.export import read_mesh
+
+    known = {key: sample[key] for key in ("empty", "volume_ml", "components", "closed", "oriented")}
+    return {**known, **costly_facts(read_mesh(folder / sample["file"]))}
+
+
+def _real(surface: Surface) -> dict[str, Any]:
+    return {**cheap_facts(surface), **costly_facts(surface)}
