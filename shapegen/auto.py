@@ -34,10 +34,10 @@ class Auto:
 
         SE^2 = var_v(mean_s d) / m + var_s(mean_v d) / S   (the second term for S > 1).
 
-    The first candidate in the list with mean d <= margin * SE is chosen: the one-standard-error rule (Breiman et al.
-    1984, section 3.4.3). With one validation row nothing can be told apart and the first is chosen. Test shapes are
-    seen by nothing here. The chosen generator is the one fitted with the run's own seed, so it is the same as if it
-    had been named.
+    The first candidate in the list with mean d <= margin * SE is chosen, as by the one-standard-error rule (Breiman et
+    al. 1984, section 3.4.3), by default with two: one that is not shown to be worse at about the 5 % level. With one
+    validation row nothing can be told apart and the first is chosen. Test shapes are seen by nothing here. The chosen
+    generator is the one fitted with the run's own seed, so it is the same as if it had been named.
 
     Args:
         config: see `AutoConfig`.

@@ -22,9 +22,9 @@ class AutoConfig(Config):
         description="Generators to choose from, the simplest first.",
     )
     seeds: int = Field(3, ge=1, description="Times that each candidate is fitted and drawn from.")
-    draws: int = Field(256, ge=8, description="Latents drawn each time.")
+    draws: int = Field(512, ge=8, description="Latents drawn each time.")
     margin: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="Standard errors that the simplest may lie behind the best."
+        2.0, ge=0, allow_inf_nan=False, description="Standard errors that the simplest may lie behind the best."
     )
 
     @field_validator("candidates")
