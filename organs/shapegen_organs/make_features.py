@@ -78,10 +78,10 @@ def views(points: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
 
 
 def contrast(first: Tensor, second: Tensor) -> Tensor:
-    """Return the normalised, temperature-scaled cross entropy (NT-Xent, Chen et al. 2020, eq. 1) of [b, d] pairs."""
+    """Return the temperature-scaled cross entropy of pairs [b, d] of unit length (NT-Xent, Chen et al. 2020, eq. 1)."""
     import torch
 
-    both = torch.nn.functional.normalize(torch.cat([first, second]), dim=-1)
+    both = torch.cat([first, second])
     alike = (both @ both.T / TEMPERATURE).fill_diagonal_(-torch.inf)
     partner = torch.arange(len(both)).roll(len(first))
     return torch.nn.functional.cross_entropy(alike, partner)

@@ -46,12 +46,12 @@ class OrganNetwork(nn.Module):
         return (self.embed(points) - self.mean) / self.std
 
     def embed(self, points: Tensor) -> Tensor:
-        """Return the features [b, 32] before they are standardised."""
+        """Return the features [b, 32] before they are standardised: of length 1, hence bounded for odd shapes too."""
         waves = [2**octave * torch.pi * points for octave in range(_OCTAVES)]
         x = torch.cat([points, *(wave.sin() for wave in waves), *(wave.cos() for wave in waves)], dim=-1)
         x = self.local(x)
         x = x + self.context(_pooled(x))[:, None]
-        return self.shape(_pooled(self.points(x)))
+        return nn.functional.normalize(self.shape(_pooled(self.points(x))), dim=-1)
 
 
 def _pooled(x: Tensor) -> Tensor:

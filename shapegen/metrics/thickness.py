@@ -19,8 +19,8 @@ def local_thickness(lattice: DistanceLattice, *, places: int = _PLACES) -> NDArr
 
         t(p) = 2 max {d(x) : |p - x| <= d(x)}, x inside, d the distance to the surface
 
-    (Hildebrand and Rueegsegger 1997, eq. 3). 2 r everywhere in a ball, the least side in most of a box. The centres x
-    are nodes, so it comes out too small by up to two spacings, where the ball's own centre lies between nodes.
+    (Hildebrand and Rueegsegger 1997, eq. 3). 2 r everywhere in a ball, the least side in most of a box. It is off by up
+    to two spacings, mostly downwards, since the centres x are nodes, and the balls' own centres lie between them.
 
     Args:
         lattice: distances, not smoothed (smoothing takes the thin parts away).
