@@ -157,10 +157,16 @@ def test_generation_rows(result):
     assert found["reference"] == "validation+test"  # there are only four in the test split
     assert any("fewer than 8" in note for note in result.run.notes)
     assert (found["n_reference"], found["n_generated"]) == (8, 7)
-    generated, null = found["rows"]
-    assert [generated["null"], null["null"]] == [False, True]
-    assert generated["n"] == null["n"] == 7  # equal numbers: eight references give way to seven samples
-    for row in (generated, null):
+    assert [(row["row"], row["null"]) for row in found["rows"]] == [
+        ("generated", False),
+        ("real against real", True),
+        ("real training shapes as samples", True),
+        ("noisy training shapes as samples", True),
+    ]
+    generated, real, null, noisy = found["rows"]
+    # equal numbers: eight references give way to seven samples, and of 20 real shapes two sets leave a third
+    assert [row["n"] for row in found["rows"]] == [7, 6, 7, 7]
+    for row in found["rows"]:
         assert set(row["metrics"]) == {
             "mmd-cd", "coverage-cd", "one-nna-cd", "nearest-training-cd", "nearest-training-cd-median",
             "held-out-training-cd", "held-out-training-cd-median", "novelty-ratio",
@@ -169,6 +175,10 @@ def test_generation_rows(result):
             assert numbers["low"] <= numbers["high"]
     assert 0 < generated["metrics"]["coverage-cd"]["value"] <= 100
     assert null["metrics"]["nearest-training-cd"]["value"] == 0
+    assert 0 < noisy["metrics"]["nearest-training-cd"]["value"] < generated["metrics"]["nearest-training-cd"]["value"]
+    assert real["metrics"]["novelty-ratio"]["low"] < 1 < real["metrics"]["novelty-ratio"]["high"]
+    assert "root mean square 1 %, correlation length 15 %" in noisy["note"]
+    assert "only 20 real shapes: the null row draws 6 instead of 7" in real["note"]
     assert result.metrics["targets"]["one-nna-cd"] == 50
     assert result.metrics["failed"] == []
 
@@ -186,9 +196,64 @@ def test_null_row_is_mean_and_quantiles_of_draws(result, finished):
         reference = fold.reference[np.sort(rng.choice(8, 7, replace=False))]
         training = fold.training[np.sort(rng.choice(12, 7, replace=False))]
         values.append(100 * covered(fold.between(training, reference)).mean())
-    numbers = result.metrics["generation"]["rows"][1]["metrics"]["coverage-cd"]
+    numbers = result.metrics["generation"]["rows"][2]["metrics"]["coverage-cd"]
     assert numbers["value"] == pytest.approx(np.mean(values))
     assert [numbers["low"], numbers["high"]] == pytest.approx(np.quantile(values, [0.025, 0.975]))
+
+
+def test_real_against_real_is_disjoint_draws_of_all_real_shapes(result):
+    """The row again, from the distances: two sets of six among training and references, compared with each other."""
+    from shapegen.metrics.generation import covered, nearest_distances
+    from shapegen.metrics.pooling import read_fold
+    from shapegen.store import derived_seed
+
+    fold = read_fold(SimpleFolder(result.folder))
+    everything = np.concatenate([fold.training, fold.reference])
+    values, ratios = [], []
+    for draw in range(12):
+        rng = np.random.default_rng(derived_seed(derived_seed(0, "evaluate generation"), "real", draw))
+        samples, references, rest = (everything[np.sort(part)] for part in np.split(rng.permutation(20), [6, 12]))
+        assert len({*samples, *references, *rest}) == 20
+        values.append(100 * covered(fold.between(samples, references)).mean())
+        near = [nearest_distances(fold.between(rest, part)).mean() for part in (samples, references)]
+        ratios.append(near[0] / near[1])
+    found = result.metrics["generation"]["rows"][1]["metrics"]
+    assert found["coverage-cd"]["value"] == pytest.approx(np.mean(values))
+    assert found["novelty-ratio"]["value"] == pytest.approx(np.mean(ratios))
+    assert [found["novelty-ratio"][end] for end in ("low", "high")] == pytest.approx(
+        np.quantile(ratios, [0.025, 0.975])
+    )
+
+
+def test_values_of_single_shapes_average_to_the_row(result):
+    found = strict(result.folder / "generation-shapes.json")
+    row = result.metrics["generation"]["rows"][0]["metrics"]
+    sets = strict(result.folder / "sets.json")
+    assert {name: entry["over"] for name, entry in found.items()} == {
+        "mmd-cd": "reference",
+        "coverage-cd": "reference",
+        "one-nna-cd": "both",
+    }
+    assert set(found["mmd-cd"]["values"]) == set(sets["reference"])
+    assert set(found["one-nna-cd"]["values"]) == {*sets["reference"], *sets["generated"]}
+    for name, entry in found.items():
+        # each draw leaves out one reference of eight, so that the means of means differ a little
+        assert np.mean(list(entry["values"].values())) == pytest.approx(row[name]["value"], rel=0.1)
+
+
+def test_tables_are_written_beside_the_numbers(result):
+    import csv
+
+    rows = list(csv.DictReader((result.folder / "results.csv").open()))
+    (own,) = [row for row in rows if row["measure"] == "mmd-cd" and row["null"] == "no"]
+    expected = result.metrics["generation"]["rows"][0]["metrics"]["mmd-cd"]
+    assert [float(own[key]) for key in ("value", "low", "high")] == [expected[key] for key in ("value", "low", "high")]
+    for measure in {row["measure"] for row in rows}:
+        assert any(row["null"] == "yes" for row in rows if row["measure"] == measure)
+    markdown, latex = ((result.folder / f"results.{suffix}").read_text() for suffix in ("md", "tex"))
+    for text in (markdown, latex):
+        assert "real against real" in text
+        assert "no planar cut" in text
 
 
 class SimpleFolder:
@@ -210,6 +275,19 @@ def test_novelty_validity_and_volumes(result):
         name: found[name]["count"] for name in ("closed", "oriented", "one_component", "volume_in_range", "valid")
     }
     assert counts == {"closed": 6, "oriented": 7, "one_component": 6, "volume_in_range": 6, "valid": 4}
+    for name in ("genus_zero", "no_self_intersections", "no_planar_cut"):
+        assert found[name]["count"] == 7
+    assert found["flawless"]["count"] == 4
+    assert (found["real"]["n"], found["real"]["split"]) == (8, "validation+test")
+    assert found["real"]["flawless"]["count"] == found["real"]["no_self_intersections"]["count"] == 8
+    facts = strict(result.folder / "validity.json")
+    assert facts["samples"]["sample-0005"] == {"empty": True}
+    assert facts["samples"]["sample-0001"]["components"] == 2  # as `sample` wrote it
+    assert facts["samples"]["sample-0000"]["genus"] == 0
+    assert len(facts["real"]) == 8
+    novelty = result.metrics["novelty"]
+    assert novelty["copying"]["samples"] == 7
+    assert novelty["null"]["copying"]["low"] < 0 < novelty["null"]["copying"]["high"]
     assert found["valid"]["low"] < 0.5 < found["valid"]["high"]
     assert len(result.metrics["volume_ml"]["real"]) == 20
     assert len(result.metrics["volume_ml"]["generated"]) == 7
@@ -224,7 +302,15 @@ def test_progress_bars_end_at_their_totals(result):
 
 
 def test_files_are_few_and_the_same_again(result, finished, tmp_path):
-    names = ["distances-96.safetensors", "metrics.json", "sets.json", "shapes.json"]
+    names = [
+        "distances-96.safetensors",
+        "generation-shapes.json",
+        "metrics.json",
+        *(f"results.{suffix}" for suffix in ("csv", "md", "tex")),
+        "sets.json",
+        "shapes.json",
+        "validity.json",
+    ]
     assert sorted(path.name for path in result.folder.iterdir()) == names
     evaluate.compute(StandIn(finished), tmp_path)
     for name in names:
@@ -235,7 +321,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after", [2, 50, 84, 90])
+@pytest.mark.parametrize("after", [2, 50, 84, 90, 103])
 def test_a_killed_stage_resumes_to_the_same_files(result, finished, tmp_path, monkeypatch, after):
     calls = []
     attempt = panel_module.Panel.attempt
@@ -254,7 +340,7 @@ def test_a_killed_stage_resumes_to_the_same_files(result, finished, tmp_path, mo
     calls.clear()
     monkeypatch.setattr(panel_module.Panel, "attempt", lambda self, *a: calls.append(a[0]) or attempt(self, *a))
     evaluate.compute(StandIn(finished), tmp_path)
-    full = 4 * (6 * 3 + 3) + 2 * 4 + 1
+    full = 4 * (6 * 3 + 3) + 4 * 4 + 3 + 1  # pairs; four rows of four metrics; three with values of shapes; novelty
     assert full - before <= len(calls) <= full - before + 5  # at most the piece that was under way is done again
     for path in result.folder.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
@@ -286,10 +372,8 @@ def test_a_metric_that_raises_costs_only_its_own_numbers(result, finished, tmp_p
     assert failed == [
         ("missing", "no metric missing", 1),
         ("bad-pair", "RuntimeError", 21),  # six rows and the copier, three shapes each
-        ("bad-set", "RuntimeError", 1),  # as samples, and once more as the null row
-        ("bad-set", "RuntimeError", 1),
-        ("bad-number", "ValueError", 1),
-        ("bad-number", "ValueError", 1),
+        *[("bad-set", "RuntimeError", 1)] * 4,  # as samples, and once more in each null row
+        *[("bad-number", "ValueError", 1)] * 4,
     ]
     assert found["reconstruction"] == result.metrics["reconstruction"]
     assert found["generation"] == result.metrics["generation"]
@@ -306,7 +390,8 @@ def test_without_samples_there_are_no_generation_rows(finished, tmp_path):
     evaluate.compute(run, tmp_path / "out")
     found = strict(tmp_path / "out/metrics.json")
     assert found["generation"]["rows"] == []
-    assert found["validity"] == {"n": 0, "empty": 0, "volume_range_ml": [500, 4000]}
+    assert found["validity"].pop("real")["n"] == 8
+    assert found["validity"] == {"n": 0, "empty": 0, "volume_range_ml": [500, 4000], "flat_limit": 0.05}
     assert any("no samples" in note for note in run.notes)
     assert found["reconstruction"][0]["metrics"]
 
@@ -362,7 +447,7 @@ def test_null_row_says_when_training_shapes_are_too_few(finished, tmp_path):
     assert len(Population.load(tmp_path / "run/prepare").of("train")) == 4
     run = StandIn(tmp_path / "run", metrics=("coverage", "one-nna"))
     evaluate.compute(run, tmp_path / "out")
-    null = strict(tmp_path / "out/metrics.json")["generation"]["rows"][1]
+    null = strict(tmp_path / "out/metrics.json")["generation"]["rows"][2]
     assert null["n"] == 4
     assert "only 4 training shapes" in null["note"]
     assert any("only 4 training shapes" in note for note in run.notes)

@@ -126,10 +126,20 @@ def evaluated(run, shapes):
             "generated": {"n": 3, "mean": 0.2111, "low": 0.1911, "high": 0.2311, "median": 0.2011},
             "held_out": {"n": 3, "mean": 0.2444, "low": 0.2044, "high": 0.2844, "median": 0.2344},
             "ratio": {"value": 0.8638, "low": 0.7038, "high": 1.0738},
+            "copying": {"value": -1.234, "low": -3.234, "high": 0.734, "p": 0.1086, "suspicious_below": -3.0},
+            "near_copies": {"count": 1, "value": 0.3333, "low": 0.0615, "high": 0.7923, "quantile": 0.05,
+                            "limit": 0.1777},
+            "null": {"ratio": {"value": 1.0077, "low": 0.8077, "high": 1.2077},
+                     "copying": {"value": 0.0333, "low": -1.933, "high": 2.033},
+                     "near_copies": {"value": 0.0555, "low": 0.0, "high": 0.3335}},
             "nearest": [{"id": "sample-0001", "training": shapes[4].id, "distance": 0.0987}],
         },
         "validity": {"n": 4, "empty": 1, "volume_range_ml": [300, 5000],
-                     "valid": {"count": 3, "value": 0.7512, "low": 0.3012, "high": 0.9512}},
+                     "valid": {"count": 3, "value": 0.7512, "low": 0.3012, "high": 0.9512},
+                     "flawless": {"count": 2, "value": 0.5012, "low": 0.1512, "high": 0.8512},
+                     "real": {"split": "test", "n": 3,
+                              "valid": {"count": 3, "value": 0.9997, "low": 0.4397, "high": 1.0},
+                              "flawless": {"count": 1, "value": 0.3334, "low": 0.0614, "high": 0.7924}}},
         "volume_ml": {"real": [1.0], "generated": [1.0]},
         "failed": [{"plugin": "broken-metric", "doing": "measuring", "error": "ValueError: " + EVIL, "times": 1}],
     }  # fmt: skip
@@ -141,6 +151,7 @@ NUMBERS = (
     *("0.9312", "0.9212 to 0.9412", "0.8812", "0.7123", "0.7013 to 0.7233", "0.6543"),
     *("71.23", "60.12 to 80.34", "50.11", "35.22 to 63.33", "0.3123", "0.2812 to 0.3512", "0.2601 to 0.3601"),
     *("0.2111", "0.1911 to 0.2311", "0.2444", "0.2044 to 0.2844", "0.8638", "0.7512", "0.3012 to 0.9512", "0.09870"),
+    *("-1.234", "-1.933 to 2.033", "0.8077 to 1.208", "0.1777", "0.3333", "0.4397 to 1.000", "0.06140 to 0.7924"),
 )
 
 
@@ -230,6 +241,8 @@ def test_every_number_is_on_the_page_with_its_null_row(page):
     assert [each for each in NUMBERS if each not in text] == []
     assert text.count("null row") >= 5
     assert "worse" in text
+    assert "data-copying test Z_U -1.234 (-3.234 to 0.7340), below -3 is copying (real against real" in text
+    assert "Held-out real shapes have a mean distance of 0.2444, 5.000 % of them one below 0.1777." in text
     assert "1-nna-cd 71.23 (band 35.22 to 63.33), worse" in text
     assert "Inside the 95 % band of the null row 'real training shapes as samples': mmd-cd 0.3123" in text
 

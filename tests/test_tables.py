@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shapegen.report.export import to_csv, to_latex
 from shapegen.report.results import generation_table, reconstruction_table, result_tables
 from shapegen.report.summary import position
 from shapegen.report.tables import better, interval, number, to_html, to_markdown, to_rich
@@ -22,7 +24,10 @@ METRICS = {
             "null": True,
             "split": "test",
             "n": 16,
-            "metrics": {"viou": {"mean": 0.7121, "low": 0.7001, "high": 0.7241, "min": 0.6001, "max": 0.8001, "n": 16}},
+            "metrics": {
+                "viou": {"mean": 0.7121, "low": 0.7001, "high": 0.7241, "min": 0.6001, "max": 0.8001, "n": 16},
+                "chamfer-l1": {"mean": 0.02112, "low": 0.02012, "high": 0.02212, "min": 0.01, "max": 0.03, "n": 16},
+            },
         },
         {
             "row": "code, held [out]",
@@ -52,14 +57,21 @@ METRICS = {
                 "row": "generated",
                 "null": False,
                 "n": 34,
-                "metrics": {"1-nna-cd": {"value": 56.21, "low": 48.31, "high": 63.41}},
+                "metrics": {
+                    "1-nna-cd": {"value": 56.21, "low": 48.31, "high": 63.41},
+                    "no-null": {"value": 11.11, "low": 10.11, "high": 12.11},
+                    "no-interval": {"value": 22.22, "low": None, "high": None},
+                },
             },
             {
                 "row": "real training shapes as samples",
                 "null": True,
                 "n": 34,
                 "note": "only 20 <training> shapes",
-                "metrics": {"1-nna-cd": {"value": 49.81, "low": 35.31, "high": 63.21}},
+                "metrics": {
+                    "1-nna-cd": {"value": 49.81, "low": 35.31, "high": 63.21},
+                    "no-interval": {"value": 33.33, "low": 30.33, "high": 36.33},
+                },
             },
         ],
     },
@@ -69,13 +81,22 @@ METRICS = {
         "held_out": {"n": 34, "mean": 0.2423, "low": 0.2223, "high": 0.2623, "median": 0.2323},
         "copy": 0.03123,
         "ratio": {"value": 0.8756, "low": 0.7656, "high": 0.9856},
+        "copying": {"value": -1.2345, "low": -3.2345, "high": 0.8345, "p": 0.1085, "suspicious_below": -3.0},
+        "near_copies": {"count": 7, "value": 0.0712, "low": 0.0312, "high": 0.1412, "quantile": 0.05, "limit": 0.1712},
+        "null": {
+            "ratio": {"value": 1.0123, "low": 0.8123, "high": 1.2123},
+            "copying": {"value": 0.0456, "low": -1.9456, "high": 2.0456},
+        },
         "nearest": [],
     },
     "validity": {
         "n": 100,
         "empty": 1,
         "volume_range_ml": [300, 5000],
+        "flat_limit": 0.05,
         "valid": {"count": 98, "value": 0.9834, "low": 0.9334, "high": 0.9934},
+        "closed": {"count": 99, "value": 0.9945, "low": 0.9445, "high": 0.9995},
+        "real": {"split": "test", "n": 34, "valid": {"count": 33, "value": 0.9706, "low": 0.8517, "high": 0.9948}},
     },
 }
 
@@ -113,7 +134,11 @@ NUMBERS = (
     "0.9334",
     "0.9934",
     "98",
+    *("1.012", "0.8123", "-1.234", "-3.235", "0.8345", "-1.946", "0.1085", "0.1712", "0.9706", "0.8517", "33"),
 )
+
+LEFT_OUT = ("11.11", "10.11", "22.22", "33.33", "0.0712", "0.03120", "0.9945", "0.9445", "0.993", "0.1412")
+"""Numbers without a null row or without an interval."""
 
 
 def in_terminal(table, *, width=80):
@@ -124,13 +149,68 @@ def in_terminal(table, *, width=80):
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("write", [to_html, to_markdown, in_terminal])
+@pytest.mark.parametrize("write", [to_html, to_markdown, to_latex, in_terminal])
 def test_every_number_and_both_marks_are_written(write):
     text = "\n".join(write(table) for table in result_tables(METRICS))
     assert [each for each in NUMBERS if each not in text] == []
     assert len(re.findall(r"null\s+row\b", text)) >= 4
-    for arrow in ("↑", "↓", "→ 50.00"):
+    for arrow in ("↑", "↓", "→ 50.00") if write is not to_latex else (r"$\uparrow$", r"$\rightarrow$ 50.00"):
         assert arrow in text
+
+
+WRITERS = [to_html, to_markdown, to_latex, in_terminal, lambda table: to_csv([table])]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_number_without_null_row_and_interval_is_not_printed_but_named(write):
+    text = "\n".join(write(table) for table in result_tables(METRICS))
+    assert [each for each in LEFT_OUT if each in text.replace("0.9934", "")] == []
+    if write is not WRITERS[-1]:
+        for name in ("no-null", "no-interval", "share of near-copies", "closed"):
+            assert re.search(rf"Not\s+shown[^.]*\b{name}", re.sub(r"\s+", " ", text)), name
+
+
+@pytest.mark.parametrize("lacking", ["low", "high", "value", "row"])
+@pytest.mark.parametrize("null", [False, True])
+def test_whatever_part_is_lacking(lacking, null):
+    rows = [
+        {"row": name, "null": name == "real", "metrics": {"m": {"value": 1.25, "low": 1.0, "high": 1.5}}}
+        for name in ("ours", "real")
+    ]
+    assert generation_table({"generation": {"rows": rows}}).groups
+    row = rows[null]
+    if lacking == "row":
+        rows.remove(row)
+    else:
+        row["metrics"]["m"][lacking] = None
+    table = generation_table({"generation": {"rows": rows}})
+    assert table.groups == ()
+    assert table.notes[-1].endswith(": m.")
+
+
+def test_csv_is_read_back_unrounded():
+    import csv
+
+    rows = list(csv.DictReader(io.StringIO(to_csv(result_tables(METRICS)))))
+    assert {row["table"] for row in rows} == {"reconstruction", "generation", "novelty", "validity"}
+    (own,) = [row for row in rows if row["measure"] == "1-nna-cd" and row["null"] == "no"]
+    assert [float(own[key]) for key in ("value", "low", "high", "n")] == [56.21, 48.31, 63.41, 34]
+    assert all(any(other["null"] == "yes" for other in rows if other["measure"] == row["measure"]) for row in rows)
+
+
+def test_latex_is_balanced_and_escaped():
+    metrics = {**METRICS, "generation": json.loads(json.dumps(METRICS["generation"]))}
+    for row in metrics["generation"]["rows"]:
+        row["row"] += r" 100% \ a_b & #1 {x} ~ ^ $"
+    for table in result_tables(metrics):
+        text = to_latex(table)
+        bare = re.sub(r"\\[{}]", "", text)
+        assert bare.count("{") == bare.count("}")
+        assert not re.search(r"(?<!\\)[%#_]", text)
+        rows = [line for line in text.splitlines() if line.endswith(r" \\")]
+        columns = len(re.search(r"tabular\}\{(\w+)\}", text)[1])
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {columns}
+        assert text.isascii() or not (set(text) & set("↑↓→–×²"))
 
 
 def test_terminal_fits_80_columns_and_is_plain_when_piped():
@@ -174,7 +254,10 @@ def test_markdown_has_equal_cells_in_each_line():
 
 @given(st.text(min_size=1, max_size=30))
 def test_no_name_breaks_the_markup(name):
-    metrics = {"reconstruction": [{"row": name, "null": True, "n": 1, "metrics": {name: {"mean": 1.5}}}]}
+    cell = {"mean": 1.5, "low": 1.0, "high": 2.0}
+    metrics = {
+        "reconstruction": [{"row": name, "null": null, "n": 1, "metrics": {name: cell}} for null in (False, True)]
+    }
     table = reconstruction_table(metrics)
     assert "<script" not in to_html(table).lower()
     html = to_html(table)
@@ -189,7 +272,8 @@ def test_missing_parts_leave_out_their_tables():
         result_tables({"reconstruction": None, "generation": {"rows": []}, "novelty": {}, "validity": {"n": 0}}) == []
     )
     table = generation_table({"generation": {"rows": [{"row": "generated", "metrics": {"x": {"value": None}}}]}})
-    assert table.groups[0][2][0].cells == ("n/a", "n/a", "n/a")
+    assert table.groups == ()
+    assert "x" in table.notes[-1]
 
 
 def test_a_notes_text_is_escaped():

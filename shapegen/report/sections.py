@@ -46,7 +46,7 @@ def sections(material: Material, pictures: Pictures) -> list[Section]:
     return [
         Section(id="notes", title="Notes", body=_notes(material)),
         Section(id="shapes", title="Shapes", body=_shapes(material, pictures)),
-        Section(id="neighbours", title="Nearest training shapes", body=_neighbours(pictures)),
+        Section(id="neighbours", title="Nearest training shapes", body=_neighbours(material, pictures)),
         Section(id="reconstruction", title="Reconstruction", body=_table(material, "reconstruction")),
         Section(id="generation", title="Generation", body=_table(material, "generation")),
         Section(id="novelty", title="Novelty and validity", body=_novelty(material)),
@@ -85,15 +85,27 @@ def _shapes(material: Material, pictures: Pictures) -> str:
     return f'{paragraph(caption, style="note")}{missing}<div class="sides">{sides}</div>'
 
 
-def _neighbours(pictures: Pictures) -> str:
+def _neighbours(material: Material, pictures: Pictures) -> str:
     pairs = "".join(pair(left, right, views=pictures.views, caption=text) for left, right, text in pictures.pairs)
     if not pairs:
         return ""
     intro = (
         "The samples that are nearest to a training shape, nearest first, each beside that shape: a copy would look "
-        "the same."
+        "the same." + _yardstick(material)
     )
     return f'{paragraph(intro, style="note")}<div class="pairs">{pairs}</div>'
+
+
+def _yardstick(material: Material) -> str:
+    """Say what distances unseen real shapes and copies have."""
+    novelty = material.metrics.get("novelty") or {}
+    held_out, copy = novelty.get("held_out") or {}, novelty.get("copy")
+    if not held_out:
+        return ""
+    text = f" Held-out real shapes have a mean distance of {number(held_out.get('mean'))}"
+    if near := novelty.get("near_copies"):
+        text += f", {number(100 * near['quantile'])} % of them one below {number(near['limit'])}"
+    return text + (f"; an exact copy, sampled again, has {number(copy)}." if copy is not None else ".")
 
 
 def _table(material: Material, name: str) -> str:

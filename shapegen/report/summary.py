@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shapegen.report.material import Material
+from shapegen.report.results import REAL
 from shapegen.report.tables import MISSING, interval, number
 
 
@@ -78,8 +79,9 @@ def _generation(metrics: Mapping[str, Any]) -> list[str]:
     inside, outside = [], []
     for measure, cell in result["metrics"].items():
         where = position(cell, band["metrics"].get(measure), target=(metrics.get("targets") or {}).get(measure))
-        # A training shape is its own nearest training shape: for novelty the null row is no yardstick.
-        if where is None or "novelty" in measure or "training" in measure:
+        # A training shape is its own nearest training shape: a row of training shapes is no yardstick for novelty.
+        own = band["row"] != REAL and any(word in measure for word in ("novelty", "training", "copying", "near-copies"))
+        if where is None or own or interval(cell) == MISSING:
             continue
         text = f"{measure} {number(cell.get('value'))} (band {interval(band['metrics'][measure])})"
         if where == "inside":
@@ -102,17 +104,31 @@ def _novelty(metrics: Mapping[str, Any]) -> str:
         return ""
     generated, held_out = (_with_interval(cell) for cell in cells if isinstance(cell, Mapping))
     text = f"Distance to the nearest training shape: generated {generated}; held-out real shapes (null row) {held_out}"
-    ratio = found.get("ratio") if isinstance(found, Mapping) else None
-    return text + (f"; ratio {_with_interval(ratio)}, 1 is best." if isinstance(ratio, Mapping) else ".")
+    null = found.get("null") if isinstance(found, Mapping) else None
+    for key, words in (("ratio", "ratio {}, 1 is best"), ("copying", "data-copying test Z_U {}, below -3 is copying")):
+        cell, band = (part.get(key) if isinstance(part, Mapping) else None for part in (found, null))
+        if isinstance(cell, Mapping) and isinstance(band, Mapping):
+            text += f"; {words.format(_with_interval(cell))} (real against real {interval(band)})"
+    return text + "."
 
 
 def _validity(metrics: Mapping[str, Any]) -> str:
     found = metrics.get("validity")
     cell = found.get("valid") if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping) or not isinstance(cell, Mapping):
+    real = found.get("real") if isinstance(found, Mapping) else None
+    if not (isinstance(found, Mapping) and isinstance(cell, Mapping) and isinstance(real, Mapping)):
         return ""
     checks = "closed, oriented, one component, volume in range"
-    return f"Valid ({checks}): {number(cell.get('count'))} of {number(found.get('n'))}, share {_with_interval(cell)}."
+    text = f"Valid ({checks}): {number(cell.get('count'))} of {number(found.get('n'))}, share {_with_interval(cell)}"
+    strict = found.get("flawless")
+    if isinstance(real.get("valid"), Mapping):
+        text += f", held-out real shapes (null row) {_with_interval(real['valid'])}"
+    if isinstance(strict, Mapping) and isinstance(real.get("flawless"), Mapping):
+        text += (
+            f"; flawless (also genus 0, no self-intersection, no planar cut): {_with_interval(strict)}, held-out real "
+            f"shapes (null row) {_with_interval(real['flawless'])}"
+        )
+    return text + "."
 
 
 def position(cell: Any, band: Any, *, target: Any) -> str | None:

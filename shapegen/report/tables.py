@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,13 @@ class Line:
         row: whose number it is (`code, held out`).
         null: whether this is a null row.
         cells: texts under `Table.columns`, without the first three (measure, better, row).
+        numbers: the same unrounded, by name, for files that are read by programs.
     """
 
     row: str
     null: bool
     cells: tuple[str, ...]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +43,14 @@ class Table:
         columns: titles of the columns after measure, better and row.
         groups: (measure, which direction is better, its lines).
         notes: sentences below the table.
+        name: one word for it, in files that are read by programs.
     """
 
     caption: str
     columns: tuple[str, ...]
     groups: tuple[tuple[str, str, tuple[Line, ...]], ...]
     notes: tuple[str, ...] = ()
+    name: str = ""
 
 
 def number(value: Any) -> str:
