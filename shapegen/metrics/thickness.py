@@ -10,6 +10,9 @@ from shapegen.metrics.smoothed import DistanceLattice
 _RIDGE = 0.6
 """A node is left out as a centre if the distance grows towards a neighbour at more than this slope: the larger ball
 there holds nearly all of its own. 1 is the slope away from the medial surface."""
+_SLACK = 0.5
+"""Spacings by which a ball may miss a place: centres between the nodes would reach it, above all just below the
+surface."""
 _PLACES = 4000
 _CENTRES_AT_ONCE = 1 << 11
 
@@ -17,7 +20,7 @@ _CENTRES_AT_ONCE = 1 << 11
 def local_thickness(lattice: DistanceLattice, *, places: int = _PLACES) -> NDArray[np.float64]:
     """Return the local thickness [n], in mm, at n <= `places` nodes spread evenly over the inside.
 
-        t(p) = 2 max {d(x) : |p - x| <= d(x)}, x inside, d the distance to the surface
+        t(p) = 2 max {d(x) : |p - x| <= d(x) + half a spacing}, x inside, d the distance to the surface
 
     (Hildebrand and Rueegsegger 1997, eq. 3). 2 r everywhere in a ball, the least side in most of a box. It is off by up
     to two spacings, mostly downwards, since the centres x are nodes, and the balls' own centres lie between them.
@@ -45,7 +48,7 @@ def local_thickness(lattice: DistanceLattice, *, places: int = _PLACES) -> NDArr
         some, reach = centres[start : start + _CENTRES_AT_ONCE], radii[start : start + _CENTRES_AT_ONCE]
         here = wanted[open_places]
         squared = (here**2).sum(axis=1)[:, None] + (some**2).sum(axis=1) - 2 * here @ some.T
-        holds = squared <= reach**2 + 1e-3
+        holds = squared <= (reach + np.float32(_SLACK)) ** 2
         found = holds.any(axis=1)
         first = holds[found].argmax(axis=1)
         result[open_places[found]] = np.maximum(result[open_places[found]], reach[first])
