@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shapegen import __version__
+from shapegen.cli.compare import compare
 from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
@@ -42,5 +43,5 @@ def _main(
     pass
 
 
-for _command in (run, prepare, fit, train, sample, evaluate, report, list_plugins, show):
+for _command in (run, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
     app.command()(_command)
