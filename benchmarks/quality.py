@@ -1,7 +1,7 @@
 """Quality on real organs, cross-validated by patient: reconstruction and generation, pooled over the folds.
 
-    shapegen prepare --organ liver --data A --data B:preset --out runs/all      # all sources, once
-    python benchmarks/quality.py runs/all --fold 0 --seed 0                      # one fold; run all, in any order
+    shapegen prepare runs/all --organ liver --data A --data B:preset             # all sources, once
+    python benchmarks/quality.py runs/all --fold 0 --seed 0 --generator transformer --reconstruction
     python benchmarks/quality.py runs/all --pool                                 # the table
 
 Every fold learns its own weight space and denoiser from its training patients, with the defaults of the run's
@@ -23,16 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shapegen.data.population import SPLITS, Population
+from shapegen.config import Slot
+from shapegen.data.population import SPLITS, Population, Shape
 from shapegen.data.split import by_fold
-from shapegen.diffusion.generator import build_network
-from shapegen.diffusion.latents import LatentLayout, assemble, fit_scaler, split
-from shapegen.diffusion.process import build_process
-from shapegen.diffusion.sampling import sample
-from shapegen.diffusion.settings import training_settings
-from shapegen.diffusion.training import train
+from shapegen.diffusion.latents import LatentLayout, assemble, calibrated, fit_scaler, split
 from shapegen.discovery import discover
 from shapegen.evaluation import ReconstructionPair
+from shapegen.generator import build_generator
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import component_count, is_closed, is_oriented, sample_points, signed_volume
 from shapegen.inr.field import numpy_field
@@ -44,7 +41,7 @@ from shapegen.metrics.normalise import reference_normalisation
 from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
 from shapegen.model import build_model
 from shapegen.run import Run
-from shapegen.store import derived_seed
+from shapegen.store import derived_seed, read_tensors, write_tensors
 from shapegen_plugins.reconstruction import ChamferL1, FScore, NormalConsistency, VolumeIou
 
 POINTS, FOLDS, RESOLUTION = 2048, 5, 128
@@ -83,46 +80,68 @@ def reconstruct(inr, weights, shapes) -> dict[str, list[float]]:
     return values
 
 
-def fold_result(run: Run, population: Population, out: Path, *, fold: int, seed: int, full_metrics: bool) -> dict:
-    begin = time.perf_counter()
+def fold_splits(population: Population, fold: int) -> tuple[list[Shape], dict[str, np.ndarray]]:
     splits = by_fold([shape.group for shape in population], folds=FOLDS, fold=fold, validation=0.15)
     shapes = [replace(shape, split=splits[shape.group]) for shape in population]
-    index = {name: np.array([k for k, s in enumerate(shapes) if s.split == name]) for name in SPLITS}
+    return shapes, {name: np.array([k for k, s in enumerate(shapes) if s.split == name]) for name in SPLITS}
+
+
+def fold_space(run: Run, population: Population, work: Path, *, fold: int, seed: int):
+    """Return the fold's INR, weight space and the codes of all shapes, fitted once and kept in the work folder."""
+    shapes, index = fold_splits(population, fold)
     inr, space = build_model(run)
-    with tempfile.TemporaryDirectory() as folder:
+    path = work / f"space-{fold}-{seed}.safetensors"
+    if not path.exists():
         train_shapes = [shapes[k] for k in index["train"]]
-        space.fit(train_shapes, seed=seed, device="cpu", checkpoint=Path(folder), log=lambda step, values: None)
-    codes = space.encode(shapes, seed=seed, device="cpu")
+        with tempfile.TemporaryDirectory() as folder:
+            space.fit(train_shapes, seed=seed, device="cpu", checkpoint=Path(folder), log=lambda step, values: None)
+        state = {f"space.{name}": tensor for name, tensor in space.state().items()}
+        write_tensors(path, {**state, "codes": space.encode(shapes, seed=seed, device="cpu")})
+    tensors = read_tensors(path)
+    space.load_state({k.removeprefix("space."): v for k, v in tensors.items() if k.startswith("space.")})
+    return inr, space, tensors["codes"]
+
+
+def reconstruction(run: Run, population: Population, work: Path, *, fold: int, seed: int) -> dict:
+    shapes, index = fold_splits(population, fold)
+    inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
+    test = [shapes[k] for k in index["test"]]
+    decoded = space.decode(codes[index["test"]])
+    options = run.config.fit
+    settings = FitSettings(
+        steps=options.refine_steps, points=options.refine_points, learning_rate=options.refine_learning_rate
+    )
+    fitted = fit_weights(inr, decoded, load_samples(test), settings=settings, seed=seed)
+    return {"fold": fold, "code": reconstruct(inr, decoded, test), "own-inr": reconstruct(inr, fitted, test)}
+
+
+def generation(run: Run, population: Population, work: Path, *, fold: int, seed: int, name: str) -> dict:
+    """Fit a generator of the fold's latents, draw as many samples as there are test shapes, and measure distances.
+
+    `name` is a denoiser, or a generator other than diffusion.
+    """
+    begin = time.perf_counter()
+    shapes, index = fold_splits(population, fold)
+    inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
     layout = LatentLayout(space.mask)
     x, mask = assemble(layout, codes, torch.tensor([math.log(s.placement.scale) for s in shapes]))
-    options = run.config.diffusion
-    scaler = fit_scaler(layout, x[index["train"]], standardisation=options.standardise)
-    x = scaler.standardise(x)
-    network, process = build_network(run, tokens=layout.tokens, width=layout.width), build_process(options.process)
-    settings = training_settings(options)
+    own = fit_scaler(layout, x[index["train"]], standardisation=run.config.diffusion.standardise)
+    scaler = calibrated(layout, own, x[index["validation"]]) if run.config.diffusion.calibrate else own
+    denoisers = {entry.name for entry in run.catalog.entries("denoiser")}
+    if name in denoisers:
+        run.config = run.config.model_copy(update={"denoiser": Slot(name=name)})
+    generator = build_generator(run, Slot(name="diffusion" if name in denoisers else name))
     with tempfile.TemporaryDirectory() as folder:
-        trained = train(
-            network,
-            process,
-            x[index["train"]],
-            x[index["validation"]],
+        fitted = generator.fit(
+            own.standardise(x[index["train"]]),
+            scaler.standardise(x[index["validation"]]),
             mask,
-            settings=settings,
             seed=seed,
             checkpoint=Path(folder),
             log=lambda step, values: None,
         )
     count = len(index["test"])
-    latents = sample(
-        network,
-        process,
-        layout.mask,
-        count=count,
-        seed=derived_seed(seed, "draw"),
-        sampler=options.sampler,
-        steps=options.sampler_steps,
-    )
-    drawn, log_scale = split(layout, scaler.restore(latents))
+    drawn, log_scale = split(layout, scaler.restore(generator.sample(count, seed=derived_seed(seed, "draw"))))
     facts, clouds = [], []
     for k, (row, scale) in enumerate(zip(space.decode(drawn), log_scale.exp().tolist(), strict=True)):
         surface = mesh_field(numpy_field(inr, row), resolution=RESOLUTION)
@@ -138,39 +157,24 @@ def fold_result(run: Run, population: Population, out: Path, *, fold: int, seed:
             }
         )
         clouds.append(cloud(surface, 100_000 + k))
-    real, between = real_distances(out, population)
+    real, between = real_distances(work, population)
     generated = np.stack(clouds)
-    test = [shapes[k] for k in index["test"]]
-    result = {
+    return {
         "fold": fold,
         "seed": seed,
-        "n": {name: len(rows) for name, rows in index.items()},
-        "index": {name: rows.tolist() for name, rows in index.items()},
-        "best_step": trained.best_step,
-        "best_loss": trained.best_loss,
+        "generator": name,
+        "n": {part: len(rows) for part, rows in index.items()},
+        "index": {part: rows.tolist() for part, rows in index.items()},
+        "best_step": fitted.get("best_step"),
+        "best_loss": fitted.get("best_loss"),
         "facts": facts,
-        "volume_real_ml": [s.volume_ml for s in test],
+        "volume_real_ml": [shapes[k].volume_ml for k in index["test"]],
         "generated_generated": pairwise_chamfer(generated, workers=1).tolist(),
         "generated_test": pairwise_chamfer(generated, real[index["test"]], workers=1).tolist(),
         "generated_train_nearest": pairwise_chamfer(generated, real[index["train"]], workers=1).min(axis=1).tolist(),
         "test_train_nearest": between[np.ix_(index["test"], index["train"])].min(axis=1).tolist(),
+        "seconds": time.perf_counter() - begin,
     }
-    if full_metrics:
-        result["code"] = reconstruct(inr, space.decode(codes[index["test"]]), test)
-        fitted = fit_weights(
-            inr,
-            space.decode(codes[index["test"]]),
-            load_samples(test),
-            settings=FitSettings(
-                steps=run.config.fit.refine_steps,
-                points=run.config.fit.refine_points,
-                learning_rate=run.config.fit.refine_learning_rate,
-            ),
-            seed=seed,
-        )
-        result["own-inr"] = reconstruct(inr, fitted, test)
-    result["seconds"] = time.perf_counter() - begin
-    return result
 
 
 def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> dict:
@@ -220,24 +224,13 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
             "generated_below_half_held_out_median": float((near < 0.5 * np.median(held)).mean()),
         },
         "valid": {"value": valid.value, "low": valid.low, "high": valid.high},
-        "reconstruction": {},
     }
-    for row in ("code", "own-inr"):
-        merged: dict[str, list[float]] = {}
-        for result in results:
-            for name, values in result.get(row, {}).items():
-                merged.setdefault(name, []).extend(values)
-        summary["reconstruction"][row] = {}
-        for name, values in merged.items():
-            interval = bootstrap_interval(np.array(values), draws=1000, seed=0)
-            summary["reconstruction"][row][name] = {
-                "mean": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "min": min(values),
-                "n": len(values),
-            }
     return summary
+
+
+def interval(values: list[float]) -> dict[str, float]:
+    found = bootstrap_interval(np.array(values), draws=1000, seed=0)
+    return {"mean": found.value, "low": found.low, "high": found.high, "min": min(values), "n": len(values)}
 
 
 def band(values: np.ndarray) -> dict[str, float]:
@@ -249,7 +242,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run folder with a finished prepare stage")
     parser.add_argument("--fold", type=int, action="append", default=[], choices=range(FOLDS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--generation-only", action="store_true")
+    parser.add_argument("--generator", action="append", default=[], help="a denoiser, or a generator; several times")
+    parser.add_argument("--reconstruction", action="store_true")
     parser.add_argument("--pool", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
     parser.add_argument("--work", type=Path, help="where folds' results lie; in the run folder if not given")
@@ -260,17 +254,28 @@ def main() -> None:
     population = Population.load(options.run / "prepare")
     run = Run.open(options.run, catalog=discover(), lock=False)
     for fold in options.fold:
-        whole = not options.generation_only
-        result = fold_result(run, population, work, fold=fold, seed=options.seed, full_metrics=whole)
-        (work / f"fold-{fold}-seed-{options.seed}.json").write_text(json.dumps(result))
-        print(f"fold {fold}, seed {options.seed}: {result['seconds']:.0f} s", flush=True)
+        for name in options.generator:
+            result = generation(run, population, work, fold=fold, seed=options.seed, name=name)
+            (work / f"{name}-{fold}-{options.seed}.json").write_text(json.dumps(result))
+            print(f"fold {fold}, seed {options.seed}, {name}: {result['seconds']:.0f} s", flush=True)
+        if options.reconstruction:
+            found = reconstruction(run, population, work, fold=fold, seed=options.seed)
+            (work / f"reconstruction-{fold}-{options.seed}.json").write_text(json.dumps(found))
+            print(f"fold {fold}, seed {options.seed}, reconstructed", flush=True)
     if options.pool:
         between = real_distances(work, population)[1]
-        seeds = sorted({int(path.stem.rsplit("-", 1)[1]) for path in work.glob("fold-*-seed-*.json")})
-        table = {}
-        for seed in seeds:
-            results = [json.loads(path.read_text()) for path in sorted(work.glob(f"fold-*-seed-{seed}.json"))]
-            table[f"seed {seed}"] = pooled(results, between)
+        files = [path for path in work.glob("*-?-*.json") if not path.stem.startswith("reconstruction")]
+        table: dict = {"generation": {}, "reconstruction": {}}
+        for name, seed in sorted({(p.stem.rsplit("-", 2)[0], p.stem.rsplit("-", 1)[1]) for p in files}):
+            results = [json.loads(path.read_text()) for path in sorted(work.glob(f"{name}-?-{seed}.json"))]
+            table["generation"][f"{name}, seed {seed}"] = pooled(results, between)
+        merged: dict[str, dict[str, list[float]]] = {}
+        for path in sorted(work.glob("reconstruction-*.json")):
+            for row, values in json.loads(path.read_text()).items():
+                for metric, numbers in values.items() if isinstance(values, dict) else ():
+                    merged.setdefault(row, {}).setdefault(metric, []).extend(numbers)
+        for row, metrics in merged.items():
+            table["reconstruction"][row] = {metric: interval(numbers) for metric, numbers in metrics.items()}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(json.dumps(table, indent=1, default=float) + "\n")
         print(json.dumps(table, indent=1, default=float))

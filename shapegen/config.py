@@ -123,6 +123,7 @@ class DiffusionConfig(Config):
     standardise: Literal["entry", "global", "none"] = Field(
         default="entry", description="Scale codes entry by entry, all by one factor, or not."
     )
+    calibrate: bool = Field(default=True, description="Widen samples to the spread that held-out codes show.")
     patience: int = Field(default=12, ge=1, description="Evaluations without improvement before training stops.")
     evaluate_every: int = Field(default=25, ge=1, description="Training steps between held-out evaluations.")
     sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shapegen.diffusion.latents import LatentLayout, LatentScaler, assemble, fit_scaler, split
+from shapegen.diffusion.latents import LatentLayout, LatentScaler, assemble, calibrated, fit_scaler, split
 from shapegen.store import read_tensors, write_tensors
 
 
@@ -116,3 +116,22 @@ def test_what_does_not_fit_is_refused():
         fit_scaler(layout, x / 0)
     with pytest.raises(ValueError, match="'entry', 'global' or 'none'"):
         fit_scaler(layout, x, standardisation="pca")
+
+
+def test_held_out_rows_calibrate_the_spread():
+    layout = LatentLayout(torch.ones(8, 8, dtype=torch.bool))
+    generator = torch.Generator().manual_seed(0)
+    true = torch.linspace(1.0, 2.0, 64).reshape(8, 8)
+    codes = torch.randn(400, 8, 8, generator=generator)
+    x, _ = assemble(layout, codes, torch.randn(400, generator=generator))
+    wide, _ = assemble(layout, true * torch.randn(200, 8, 8, generator=generator), torch.zeros(200))
+    scaler = fit_scaler(layout, x)
+    found = calibrated(layout, scaler, wide)
+    factor = (found.std / scaler.std)[:-1]
+    # A window of 17 entries blurs a straight line at its ends only.
+    torch.testing.assert_close(factor.flatten()[8:-8], true.flatten()[8:-8], rtol=0.05, atol=0)
+    assert torch.equal(found.mean, scaler.mean)
+    assert found.std[-1, 0] == scaler.std[-1, 0], "the size keeps its spread"
+    narrow = calibrated(layout, scaler, 0.1 * wide)
+    assert torch.equal(narrow.std, scaler.std), "never below the training rows'"
+    assert calibrated(layout, scaler, wide[:3]) is scaler

@@ -321,13 +321,15 @@ def test_sample_field():
     assert points.dtype == distances.dtype == np.float32
     assert np.abs(points).max() <= 0.5
     np.testing.assert_allclose(distances, sphere_distance(points.astype(np.float64)), atol=3e-4)
-    # Three quarters near the surface; what the uniform ones add is counted by brute force.
+    # Five eighths near the surface; what the others add is counted by brute force.
     rng = np.random.default_rng(0)
     uniform = sphere_distance(rng.random((400_000, 3)) - 0.5)
     boxed = sphere_distance(0.8 * rng.random((400_000, 3)) - 0.4)
+    ends = rng.standard_normal((2, 400_000, 3))
+    between = sphere_distance((0.4 * ends / np.linalg.norm(ends, axis=2, keepdims=True)).mean(axis=0))
     for limit, share in ((4 * sigma, 1.0), (sigma, (1 + 0.683) / 2)):
-        rest = (np.abs(uniform) < limit).mean() + (np.abs(boxed) < limit).mean()
-        assert (np.abs(distances) < limit).mean() == pytest.approx(3 / 4 * share + rest / 8, abs=0.01)
+        rest = sum((np.abs(other) < limit).mean() for other in (uniform, boxed, between))
+        assert (np.abs(distances) < limit).mean() == pytest.approx(5 / 8 * share + rest / 8, abs=0.01)
     # Random order: every stretch is like the whole.
     assert kstest(distances[:4000], distances[4000:]).pvalue > 1e-3
     assert kstest(distances[::10], distances[1::10]).pvalue > 1e-3

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from shapegen.geometry.sdf import occupancy
-from shapegen.inr.field import numpy_field
+from shapegen.inr.field import evaluate, numpy_field
 from shapegen.inr.layout import parameter_layout
+from shapegen.inr.samples import FieldSamples, load_samples
 from shapegen_plugins.full import Full, token_index
 from shapegen_plugins.siren import Siren
 from shapegen_plugins.subspace import Subspace
@@ -78,12 +79,23 @@ def test_training_codes_are_standardised_along_principal_axes():
     mean, basis = torch.randn(space.layout.size), torch.randn(5, space.layout.size)
     codes = torch.randn(30, 5) @ torch.randn(5, 5) + 3
     before = mean + space.scale * (codes @ basis)
-    space._settle(mean, basis, codes)
+    samples = FieldSamples(torch.rand(30, 200, 3) - 0.5, torch.zeros(30, 200))
+    space._settle(mean, basis, codes, samples)
     # The same weights, written in the new axes: solve for the new codes.
     new = torch.linalg.lstsq((space.scale * space.basis).double().T, (before - space.mean).double().T).solution.T
     torch.testing.assert_close(space.decode(new.float().reshape(30, 1, 5)), before, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(torch.cov(new.T), torch.eye(5, dtype=torch.float64), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(new.mean(0), torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-4)
+
+
+def test_the_first_axes_change_the_field_most(fitted, ellipsoids):
+    inr, space = fitted
+    points = load_samples(ellipsoids.of("train")).points[:, :400].reshape(1, -1, 3)
+    codes = torch.randn(400, space.size, generator=torch.Generator().manual_seed(0))
+    field = torch.cat([evaluate(inr, row[None], points).clamp(-1, 1) for row in space.decode(codes[:, None])])
+    slopes = torch.linalg.lstsq(codes, field - field.mean(0)).solution.square().mean(1)
+    assert slopes[0] == slopes.max()
+    assert slopes[: space.size // 2].sum() > 0.8 * slopes.sum()
 
 
 def test_state_goes_through_and_comes_back(fitted):

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from shapegen_plugins.weight_spaces import SubspaceConfig
 
 
+_SETTLING_POINTS = 4096
+
+
 class Subspace:
     """Weights on a learned K-dimensional plane; every point of it is a full INR.
 
-    After `fit`, the axes are the principal axes of the training codes and each has unit variance there, so a code
-    is roughly N(0, I) and its first entries matter most.
+    After `fit`, a training code is roughly N(0, I), and its first entries change the shape most.
 
     Args:
         config: see `SubspaceConfig`.
@@ -109,15 +111,31 @@ class Subspace:
                     )
                 log(step, {"loss": losses.mean().item(), "code_norm": z.norm(dim=1).mean().item()})
             state.keep(step + 1)
-        self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu())
+        self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu(), samples.to("cpu"))
 
-    def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor) -> None:
-        """Rotate and scale the plane's axes so that the training codes have zero mean and unit covariance."""
+    def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor, samples: FieldSamples) -> None:
+        """Rotate and scale the plane's axes.
+
+        Then the training codes have zero mean and unit covariance, and the axes are ordered by how far one standard
+        deviation along them moves the field near the surfaces.
+        """
         centre = codes.mean(dim=0)
-        _, singular, axes = torch.linalg.svd(codes - centre, full_matrices=False)
-        deviation = singular / math.sqrt(max(1, len(codes) - 1))
+        left, singular, axes = torch.linalg.svd(codes - centre, full_matrices=False)
+        root = math.sqrt(max(1, len(codes) - 1))
         self.mean = mean + self.scale * (centre @ basis)
-        self.basis = deviation[:, None] * (axes @ basis)
+        self.basis = singular[:, None] / root * (axes @ basis)
+        # Any rotation keeps the codes white; this one diagonalises the linear part of code -> field. Its least-squares
+        # fit is one product, since the columns of `left` are orthonormal and have no mean.
+        points = samples.points[:, : math.ceil(_SETTLING_POINTS / len(codes))].reshape(-1, 3)
+        linear = left.double().T @ self._field(left * root, points).double()
+        self.basis = torch.linalg.svd(linear, full_matrices=False)[0].T.to(basis) @ self.basis
+
+    def _field(self, flat: Tensor, points: Tensor) -> Tensor:
+        """Return the truncated fields [n, m] of flat codes [n, K] at shared points [m, 3]."""
+        with torch.no_grad():
+            weights = self.mean + self.scale * (flat @ self.basis)
+            parts = [evaluate(self.inr, row[None], points[None], layout=self.layout) for row in weights]
+            return torch.cat(parts).clamp(-1, 1)
 
     def encode(
         self,

@@ -57,7 +57,7 @@ class Shape:
     def samples(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read the training samples: points [n, 3] in the canonical cube and signed distances [n], negative inside.
 
-        Rows are in random order, three quarters near the surface (see `shapegen.geometry.sdf.sample_field`).
+        Rows are in random order, five eighths near the surface (see `shapegen.geometry.sdf.sample_field`).
         """
         arrays = read_arrays(self.folder / "samples" / self.file_name)
         return arrays["points"], arrays["distances"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Standardisation = Literal["entry", "global", "none"]
 
@@ -150,3 +150,33 @@ def fit_scaler(
         raise ValueError(f"standardisation must be 'entry', 'global' or 'none', got {standardisation!r}")
     std = torch.where(size, variance.sqrt().clamp(min=SIZE_FLOOR), std)
     return LatentScaler(torch.where(mask, mean, 0.0).to(x.dtype), torch.where(mask, std, 1.0).to(x.dtype))
+
+
+CALIBRATION_ROWS = 4
+"""Fewer held-out rows than this do not calibrate the spread."""
+_WINDOW = 17  # neighbouring entries that share an estimate: with 12 held-out rows it is good to about 5 %
+
+
+def calibrated(layout: LatentLayout, scaler: LatentScaler, held_out: Tensor) -> LatentScaler:
+    """Return the scaler with the code's deviations widened to what held-out shapes show.
+
+    A weight space is learned together with the training codes, so these are narrower than the codes of shapes that it
+    has never seen: on livers by 0 to 10 % along the first axes and by half along the last. Samples restored
+    with the training codes' deviations lie too near to one another. The factor is the root mean square of the
+    standardised held-out rows over a window of 17 neighbouring entries, never below 1; the log size keeps its own.
+
+    Args:
+        layout: of the latents.
+        scaler: measured on the training rows.
+        held_out: [m, tokens, width], validation latents, not standardised. With m < 4 the scaler is returned as it is.
+    """
+    code = layout.mask & ~layout.size_mask
+    if len(held_out) < CALIBRATION_ROWS or not code.any():
+        return scaler
+    power = scaler.standardise(held_out)[:, code].square().mean(dim=0)
+    smooth = nn.functional.avg_pool1d(
+        power[None, None], _WINDOW, stride=1, padding=_WINDOW // 2, count_include_pad=False
+    )[0, 0]
+    factor = torch.ones_like(scaler.std)
+    factor[code] = smooth.sqrt().clamp(min=1)
+    return LatentScaler(scaler.mean, scaler.std * factor)

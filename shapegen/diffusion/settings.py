@@ -24,7 +24,8 @@ class TrainingSettings:
         clip: largest norm of the gradient.
         ema: decay of the averaged weights; it starts lower, min(ema, (1 + step) / (10 + step)), so that the average
             forgets the initial weights.
-        jitter: standard deviation of noise added to the training rows, in the units of the data (an augmentation).
+        jitter: standard deviation of noise added to the training rows, in the units of the data (an augmentation); they
+            are then divided by sqrt(1 + jitter^2), which keeps unit variance.
         evaluate_every: steps between evaluations of the averaged weights.
         patience: evaluations without a new best before the training stops; 0: never.
         validation_levels: noise levels of an evaluation, the midpoints of equal parts of the training distribution.

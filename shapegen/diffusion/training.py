@@ -188,7 +188,9 @@ def _batch(
     if augment is not None:
         x = augment(x, generator)
     if settings.jitter:
-        x = x + settings.jitter * torch.randn(x.shape, generator=generator).to(x) * mask
+        noise = torch.randn(x.shape, generator=generator).to(x) * mask
+        # Scaled back, so that rows of unit variance keep it: samples would else be as much too wide.
+        x = (x + settings.jitter * noise) / math.sqrt(1 + settings.jitter**2)
     return x
 
 

@@ -107,10 +107,10 @@ def sample_field(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Draw the points at which an INR is fitted, with their signed distances.
 
-    Three quarters lie near the surface: area-uniform surface points, moved by an isotropic normal deviate of standard
-    deviation sigma for one half and sigma / 4 for the other. One eighth is uniform in the surface's bounding box: of
-    the cube an organ fills so little that without these an INR's deep inside was free to hold cavities. One eighth is
-    uniform in the cube.
+    Five eighths lie near the surface: area-uniform surface points, moved by an isotropic normal deviate of standard
+    deviation sigma for one half and sigma / 4 for the other. One eighth each is uniform in the cube, uniform in the
+    surface's bounding box, and midway between pairs of surface points, which is mostly deep inside: of the cube an
+    organ fills so little that without these an INR's inside was free to hold cavities.
 
     Args:
         surface: in the canonical cube [-0.5, 0.5]^3.
@@ -124,12 +124,13 @@ def sample_field(
     """
     rng = np.random.default_rng(seed)
     rest = count // 8
-    near = count - 2 * rest
+    near = count - 3 * rest
     deviation = np.where(np.arange(near) % 2 == 0, sigma, sigma / 4)[:, None]
     close = sample_points(surface, near, rng)[0] + deviation * rng.standard_normal((near, 3))
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
     boxed, uniform = low + rng.random((rest, 3)) * (high - low), rng.random((rest, 3)) - 0.5
-    points = np.concatenate([close, boxed, uniform]).clip(-0.5, 0.5).astype(np.float32)
+    deep = sample_points(surface, 2 * rest, rng)[0].reshape(-1, 2, 3).mean(axis=1)
+    points = np.concatenate([close, boxed, deep, uniform]).clip(-0.5, 0.5).astype(np.float32)
     points = points[rng.permutation(count)]
     return points, signed_distance(surface, points).astype(np.float32)
 
