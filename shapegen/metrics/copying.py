@@ -76,8 +76,8 @@ def near_copies(
     samples: NDArray[np.floating], held_out: NDArray[np.floating], *, quantile: float = QUANTILE
 ) -> NDArray[np.float64]:
     """Return for each sample [m] whether it is a near-copy (1 or 0): nearer to a training shape than the `quantile` of
-    the held-out distances (linear interpolation). About `quantile` of unseen shapes are, and more where it is known from few
-    held-out shapes: near their ends quantiles of small samples lie inwards."""
+    the held-out distances (linear interpolation). About `quantile` of unseen shapes are, and more where it is known
+    from few held-out shapes: near their ends quantiles of small samples lie inwards."""
     return (np.asarray(samples, float) < near_limit(held_out, quantile=quantile)).astype(float)
 
 
