@@ -8,6 +8,7 @@ from typing import Any
 
 from shapegen.config import RunConfig
 from shapegen.discovery import discover
+from shapegen.errors import ConfigError
 from shapegen.manifest import CONFIG, read_config, read_manifest
 from shapegen.progress import say
 from shapegen.registry import Catalog, Entry
@@ -82,31 +83,41 @@ def open_run(folder: str | Path) -> Run:
 
 
 def sample(
-    run: Run | str | Path,
+    run: Run | str | Path | None = None,
     n: int | None = None,
     *,
+    organ: str | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
     mesh_format: str | None = None,
     resolution: int | None = None,
 ) -> Any:
-    """Draw new shapes from a trained run as meshes in mm; return what `shapegen.stages.sample.draw` does.
+    """Draw new shapes as meshes in mm, from a trained run or from the generator that an organ brings along; return what
+    `shapegen.stages.sample.draw` does.
 
     Args:
         run: a run, or its folder.
-        n: shapes to draw; None: as the run's configuration says.
-        out: folder for the meshes; None: `drawn/seed-<seed>` in the run folder.
-        seed: another seed gives other shapes; None: the run's.
-        mesh_format: "ply", "stl", "glb" or "obj"; None: the run's.
+        n: shapes to draw; None: as the run's configuration says, 10 from an organ's generator.
+        organ: in place of a run: the organ whose pretrained generator draws.
+        out: folder for the meshes; None: `drawn/seed-<seed>` in the run folder, `drawn/<organ>-seed-<seed>` here.
+        seed: another seed gives other shapes; None: the run's, 0 for an organ.
+        mesh_format: "ply", "stl", "glb" or "obj"; None: the run's, "stl" for an organ.
         resolution: cells of the meshing grid along each axis; None: the run's.
 
     Raises:
+        ConfigError: not exactly one of run and organ is given, or the organ comes without a pretrained generator.
         StageMissingError: the run is not trained.
         RunFolderError: the run folder's stages do not fit its configuration.
     """
     from shapegen.pipeline import check_upstream
     from shapegen.stages.sample import draw
 
+    if organ is not None and run is None:
+        return _sample_organ(
+            organ, count=n or 10, out=out, seed=seed or 0, mesh_format=mesh_format or "stl", resolution=resolution
+        )
+    if run is None or organ is not None:
+        raise ConfigError("sample draws from a run or from an organ's pretrained generator: give one of the two")
     opened = run if isinstance(run, Run) else open_run(run)
     check_upstream(opened, "sample")
     seed = opened.seed if seed is None else seed
@@ -117,6 +128,25 @@ def sample(
         out=Path(out) if out is not None else opened.folder / "drawn" / f"seed-{seed}",
         mesh_format=mesh_format or opened.config.sample.format,
         resolution=resolution or opened.config.sample.resolution,
+    )
+
+
+def _sample_organ(
+    organ: str, *, count: int, out: str | Path | None, seed: int, mesh_format: str, resolution: int | None
+) -> Any:
+    from shapegen.pretrained import pretrained_organ
+    from shapegen.stages.sample import draw
+
+    catalog = discover()
+    pretrained = pretrained_organ(catalog, organ)
+    return draw(
+        pretrained.run(catalog),
+        count=count,
+        seed=seed,
+        out=Path(out) if out is not None else Path("drawn") / f"{organ}-seed-{seed}",
+        mesh_format=mesh_format,
+        resolution=resolution,
+        pretrained=pretrained,
     )
 
 

@@ -15,7 +15,7 @@ from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface
 from shapegen.inr.field import numpy_field
-from shapegen.model import load_model
+from shapegen.model import build_model, load_model
 from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
 from shapegen.store import derived_seed, read_json, read_tensors
 
@@ -96,12 +96,37 @@ def load_generator(run: Run, *, needed_by: str) -> Generator:
     """
     inr, space = load_model(run, needed_by=needed_by)
     folder = run.require("train", needed_by=needed_by)
-    layout = LatentLayout(space.mask)
-    state = _read_state(folder, layout)
+    state = _read_state(folder, LatentLayout(space.mask))
+    name = made_by(read_json(folder / "train.json"))
+    return _restored(run, inr, space, _part(state, "generator."), _part(state, "scaler."), name)
+
+
+def restore_generator(
+    run: Run, space: Mapping[str, Tensor], generator: Mapping[str, Tensor], scaler: Mapping[str, Tensor], *, name: str
+) -> Generator:
+    """Build the generator that a run's configuration describes and give it these states; no stage is read.
+
+    Args:
+        space, generator, scaler: as `WeightSpace.state`, `LatentGenerator.state` and `LatentScaler.state` return them.
+        name: of the generator plugin that draws.
+    """
+    inr, fitted = build_model(run)
+    fitted.load_state(space)
+    return _restored(run, inr, fitted, generator, scaler, name)
+
+
+def _restored(
+    run: Run,
+    inr: nn.Module,
+    space: WeightSpace,
+    generator: Mapping[str, Tensor],
+    scaler: Mapping[str, Tensor],
+    name: str,
+) -> Generator:
     latents = build_generator(run)
-    latents.load_state(_part(state, "generator."))
-    scaler = LatentScaler.from_state(_part(state, "scaler."))
-    return Generator(inr, space, latents, layout, scaler, run.device, made_by(read_json(folder / "train.json")))
+    latents.load_state(generator)
+    layout = LatentLayout(space.mask)
+    return Generator(inr, space, latents, layout, LatentScaler.from_state(scaler), run.device, name)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -52,7 +52,11 @@ class Loaded:
 
 
 class Organ(Protocol):
-    """A source of shapes. Files are read in parallel, so it must survive being sent to another process."""
+    """A source of shapes. Files are read in parallel, so it must survive being sent to another process.
+
+    An organ may also have `pretrained: Path | None`, the folder of a generator that it brings along
+    (`shapegen.pretrained`).
+    """
 
     unit: Literal["mm"]
     volume_range_ml: tuple[float, float]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shapegen.data.organ import FileOrgan
 
 HERE = Path(__file__).parent
+PRETRAINED = HERE / "pretrained" / "liver"
 
 
 class LiverConfig(Config):
@@ -51,6 +52,7 @@ def build(config: LiverConfig) -> FileOrgan:
         lost_spacing=config.lost_spacing,
         label_rule=recognise_couinaud,
         embedded=EmbeddedPopulation(HERE / "liver_population.safetensors"),
+        pretrained=PRETRAINED,
     )
 
 

@@ -1,4 +1,4 @@
-"""`shapegen sample`: draws new shapes from a trained run."""
+"""`shapegen sample`: draws new shapes from a trained run, or from the generator that an organ brings along."""
 
 from __future__ import annotations
 
@@ -11,13 +11,24 @@ from shapegen.cli import options
 from shapegen.cli.guard import guarded, remember
 from shapegen.cli.stages import compute
 
+RunFolder = Annotated[
+    Path | None, typer.Argument(metavar="RUN_FOLDER", help="The run folder; or --organ.", show_default=False)
+]
+PretrainedOrgan = Annotated[
+    str | None, typer.Option("--organ", metavar="NAME", help="In place of a run: the organ's pretrained generator.")
+]
+
 
 @guarded
 def sample(
-    run_folder: options.RunFolder,
+    run_folder: RunFolder = None,
+    organ: PretrainedOrgan = None,
     count: Annotated[int | None, typer.Option("-n", "--count", min=1, metavar="N", help="Shapes to draw.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder for the meshes.")] = None,
-    mesh_format: Annotated[options.MeshFormat | None, typer.Option("--format", help="File format, in mm.")] = None,
+    mesh_format: Annotated[
+        options.MeshFormat | None,
+        typer.Option("--format", help="File format, in mm.  [default: the run's; with --organ stl]"),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Another seed gives other shapes.  [default: the run's]")
     ] = None,
@@ -29,7 +40,11 @@ def sample(
     """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
     from shapegen.errors import ConfigError
 
-    if count is None and out is None:
+    if (run_folder is None) == (organ is None):
+        found = "neither" if organ is None else f"RUN_FOLDER {run_folder} and --organ {organ}"
+        raise ConfigError(f"sample draws from a run folder or, with --organ, from a pretrained generator; got {found}")
+    if organ is None and count is None and out is None:
+        assert run_folder is not None  # for the type checker: one of the two is given
         flags: dict[str, object] = {}
         changed = {"format": mesh_format.value if mesh_format else None, "resolution": resolution}
         sample = {key: value for key, value in changed.items() if value is not None}
@@ -44,9 +59,15 @@ def sample(
     from shapegen.api import open_run
     from shapegen.api import sample as draw
 
+    chosen = mesh_format.value if mesh_format else None
+    if run_folder is None:
+        out = out or Path("drawn") / f"{organ}-seed-{seed or 0}"
+        draw(organ=organ, n=count, out=out, seed=seed, mesh_format=chosen, resolution=resolution)
+        typer.echo(out)
+        return
     run = open_run(run_folder)
     remember(run_folder)
     seed = run.seed if seed is None else seed
     out = out or run_folder / "drawn" / f"seed-{seed}"
-    draw(run, count, out=out, seed=seed, mesh_format=mesh_format.value if mesh_format else None, resolution=resolution)
+    draw(run, count, out=out, seed=seed, mesh_format=chosen, resolution=resolution)
     typer.echo(out)

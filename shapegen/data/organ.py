@@ -64,6 +64,7 @@ class FileOrgan:
         lost_spacing: what to do with a file that says exactly 1 x 1 x 1 mm while most of its source do not.
         label_rule: tried on files with several labels and no preset.
         embedded: lists and loads the population that is used when no data is given.
+        pretrained: folder of the generator that comes with the organ; it may be missing.
     """
 
     name: str
@@ -73,6 +74,7 @@ class FileOrgan:
     lost_spacing: Literal["leave out", "believe"] = "leave out"
     label_rule: LabelRule | None = None
     embedded: Embedded | None = None
+    pretrained: Path | None = None
     unit: Literal["mm"] = "mm"
     notes: list[str] = field(default_factory=list)
 

@@ -9,6 +9,7 @@ from shapegen.store import write_json, write_tensors
 
 if TYPE_CHECKING:
     from shapegen.generator import Sample
+    from shapegen.pretrained import Pretrained
     from shapegen.run import Run
 
 SPACE = "population frame: RAS, mm, origin at the centre of the canonical cube"
@@ -41,6 +42,7 @@ def draw(
     out: Path,
     mesh_format: str = "ply",
     resolution: int | None = None,
+    pretrained: Pretrained | None = None,
 ) -> dict[str, Any]:
     """Draw shapes from the run's generator.
 
@@ -50,6 +52,7 @@ def draw(
         out: gets `meshes/`, `codes.safetensors` (codes, scales in mm), `weights.safetensors` and `samples.json`.
         mesh_format: ply, stl, glb or obj.
         resolution: cells along each axis of the canonical cube; the run's own if None.
+        pretrained: draw from this frozen generator, for which the run stands.
 
     Returns:
         The content of `samples.json`.
@@ -62,7 +65,7 @@ def draw(
     from shapegen.generator import load_generator
     from shapegen.geometry.export import write_mesh
 
-    generator = load_generator(run, needed_by="sample")
+    generator = pretrained.generator(run) if pretrained else load_generator(run, needed_by="sample")
     with run.progress("drawing latents", count) as advance:
         codes, scales = generator.codes(count, seed=seed, progress=advance)
     rows: list[dict[str, Any]] = []
@@ -87,6 +90,9 @@ def draw(
         "seed": seed,
         "samples": rows,
     }
+    if pretrained:
+        known = ("made_by", "licence", "sha256")
+        result["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
     write_json(out / "samples.json", result)
     return result
 
