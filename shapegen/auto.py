@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +12,20 @@ from torch import Tensor
 
 from shapegen.errors import ConfigError
 from shapegen.generator import build_generator
-from shapegen.latent_scores import energy_scores, nearest_ratio, one_nna
+from shapegen.model import load_model
 from shapegen.protocols import LatentGenerator, Log
+from shapegen.sample_scores import energy_scores, nearest_ratio, one_nna
+from shapegen.shape_probe import ShapeProbe, probe_points
 from shapegen.store import derived_seed
+from shapegen.training_latents import training_latents
 
 if TYPE_CHECKING:
     from shapegen.generators import AutoConfig
     from shapegen.run import Run
 
 CRITERION = (
-    "mean energy score of the validation latents under the draws (lower is better); chosen: the first candidate whose "
-    "paired difference to the best is at most `margin` standard errors"
+    "mean energy score of the validation shapes' fields under those of the draws (lower is better); chosen: the first "
+    "candidate whose paired difference to the best is at most `margin` standard errors"
 )
 
 
@@ -29,8 +33,10 @@ class Auto:
     """Fits every candidate on the training latents and becomes one of them.
 
     Each candidate is fitted and drawn from `seeds` times (candidates without randomness come out the same each time,
-    their draws do not) and scored by the energy score of every validation row (`shapegen.latent_scores`). Beside the
-    best, the others have paired differences d over the rows v and seeds s; their standard error takes both in,
+    their draws do not). The draws are decoded, and the energy score of every validation shape is taken among them
+    (`shapegen.sample_scores`), in the space of fields that `shapegen.shape_probe` describes: in the space of codes a
+    kernel density of 66 livers scored best whose draws fell to pieces. Beside the best, the others have paired
+    differences d over the validation shapes v and seeds s; their standard error takes both in,
 
         SE^2 = var_v(mean_s d) / m + var_s(mean_v d) / S   (the second term for S > 1).
 
@@ -87,7 +93,7 @@ class Auto:
                 "generator 'auto' chooses by the validation shapes and there are none; set split.validation above 0, "
                 "or name a generator"
             )
-        held_out, train = x_validation.cpu()[:, mask.cpu()], x_train.cpu()[:, mask.cpu()]
+        probe, train, held_out = shape_rows(self.run, seed=seed)
         fitted, rows, scores = [], [], []
         for number, name in enumerate(self.names):
             drawn = []
@@ -105,7 +111,7 @@ class Auto:
                     note=note,
                 )
                 x = generator.sample(self.config.draws, seed=derived_seed(seed, "auto-draw", repeat), device=device)
-                drawn.append(x[:, mask.cpu()])
+                drawn.append(probe.latents(x))
                 if not repeat:
                     fitted.append((generator, facts))
             scores.append(torch.stack([energy_scores(x, held_out) for x in drawn]))
@@ -158,6 +164,23 @@ class Auto:
         if self.chosen is None:
             raise RuntimeError("generator 'auto' has chosen nothing yet: call fit or load_state first")
         return self.chosen
+
+
+def shape_rows(run: Run, *, seed: int) -> tuple[ShapeProbe, Tensor, Tensor]:
+    """Return what looks at latents of this run, and the rows of its real training and validation shapes."""
+    inr, space = load_model(run, needed_by="train")
+    latents = training_latents(run, space)
+    train, validation = (latents.population.of(split) for split in ("train", "validation"))
+    probe = ShapeProbe(
+        inr=inr,
+        space=space,
+        layout=latents.layout,
+        scaler=latents.scaler,
+        points=probe_points(derived_seed(seed, "auto-points")),
+        mean_scale=math.exp(sum(math.log(shape.placement.scale) for shape in train) / len(train)),
+        device=run.device,
+    )
+    return probe, probe.real(train), probe.real(validation)
 
 
 def choose(scores: Tensor, *, margin: float) -> tuple[int, list[dict[str, float | None]]]:

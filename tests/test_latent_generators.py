@@ -101,19 +101,17 @@ def test_kernel_density_is_scipys():
     rows = correlated(60)
     white = (rows - rows.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(rows.T))).T  # scipy scales by this
     queries = np.random.default_rng(1).standard_normal((15, 4))
-    widths = np.array([0.2, 0.7, 2.0])
-    found = log_density(queries, white, widths)
-    for width, values in zip(widths, found, strict=True):
+    for width in (0.2, 0.7, 2.0):
         reference = stats.gaussian_kde(white.T, bw_method=width).logpdf(queries.T)
-        np.testing.assert_allclose(values, reference, rtol=1e-9)
-    left_out = log_density(white, white, widths[:1], leave_one_out=True)[0, 3]
+        np.testing.assert_allclose(log_density(queries, white, width), reference, rtol=1e-9)
+    left_out = log_density(white, white, 0.2, leave_one_out=True)[3]
     reference = stats.multivariate_normal(white[3], 0.04 * np.eye(4)).pdf(np.delete(white, 3, axis=0)).mean()
     assert left_out == pytest.approx(np.log(reference))
 
 
 def test_kernel_density_takes_the_width_that_held_out_rows_like_best():
     rows, held_out = correlated(80), correlated(40, seed=7)
-    generator = KernelDensity(KernelDensityConfig())
+    generator = KernelDensity(KernelDensityConfig(keep_variance=False))
     facts = learned(generator, rows, held_out)
     rows, held_out = (latents(each)[:, MASK].double().numpy() for each in (rows, held_out))
     unit = np.sqrt(rows.var(axis=0).mean())
@@ -131,18 +129,34 @@ def test_kernel_density_takes_the_width_that_held_out_rows_like_best():
 def test_kernel_density_without_held_out_rows_leaves_one_out():
     facts = learned(KernelDensity(KernelDensityConfig()), correlated(50))
     assert facts["on"] == "left-out rows"
-    assert facts["bandwidth"] > 0.1  # not the smallest, which the rows themselves would like best
+    assert facts["kernel_width"] > 0.1  # not the smallest, which the rows themselves would like best
 
 
 def test_kernel_density_draws_blurred_rows():
     rows = correlated(30)
-    generator = KernelDensity(KernelDensityConfig(bandwidth=0.01))
+    generator = KernelDensity(KernelDensityConfig(bandwidth=0.01, keep_variance=False))
     assert learned(generator, rows)["bandwidth"] == 0.01
     found = drawn(generator)
     distance = np.linalg.norm(found[:, None] - rows[None], axis=2)
     nearest, offset = distance.argmin(axis=1), distance.min(axis=1)
     assert stats.chisquare(np.bincount(nearest, minlength=30)).pvalue > 1e-4
     assert stats.kstest(offset / 0.01, stats.chi(4).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("bandwidth", [0.3, 2.0])
+def test_kernel_density_keeps_the_variance_of_the_rows(bandwidth):
+    rows = 2 * np.random.default_rng(0).standard_normal((40, 4))
+    generator = KernelDensity(KernelDensityConfig(bandwidth=2 * bandwidth))
+    assert learned(generator, rows)["kernel_width"] == pytest.approx(
+        2 * bandwidth / np.sqrt(1 + (2 * bandwidth) ** 2 / rows.var(axis=0).mean())
+    )
+    found = drawn(generator)
+    assert found.var(axis=0).mean() == pytest.approx(rows.var(axis=0).mean(), rel=0.05)
+    np.testing.assert_allclose(found.mean(axis=0), rows.mean(axis=0), atol=0.2)
+    plain = KernelDensity(KernelDensityConfig(bandwidth=2 * bandwidth, keep_variance=False))
+    learned(plain, rows)
+    widened = rows.var(axis=0).mean() + 4 * bandwidth**2
+    assert drawn(plain).var(axis=0).mean() == pytest.approx(widened, rel=0.05)
 
 
 @pytest.mark.parametrize("form", ["spherical", "diag", "tied", "full"])

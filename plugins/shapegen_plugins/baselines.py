@@ -23,6 +23,10 @@ class KernelDensityConfig(Config):
         allow_inf_nan=False,
         description="Standard deviation of the kernel, in standardised latents; null: by held-out likelihood.",
     )
+    keep_variance: bool = Field(
+        True,
+        description="Draw the kernels' centres together, so that the draws vary no more than the training latents.",
+    )
 
 
 class GaussianMixtureConfig(Config):

@@ -1,4 +1,4 @@
-"""How well drawn latents stand for held-out ones, in the space of standardised latents."""
+"""How well drawn rows of numbers stand for held-out ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def energy_scores(drawn: Tensor, held_out: Tensor) -> Tensor:
         held_out: [m, d].
 
     Returns:
-        float64, in standard deviations of a latent's entry times about sqrt(d); O(g (g + m) d).
+        float64, in the unit of the rows; O(g (g + m) d).
     """
     x, v = drawn.double(), held_out.double()
     among = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
