@@ -46,4 +46,6 @@ def test_the_check_sees_each_form_of_import(source):
 
 def test_defaults_are_found_only_through_entry_points():
     points = metadata.distribution("shapegen").entry_points.select(group="shapegen")
-    assert {point.value.split(".")[0] for point in points} == DEFAULTS
+    assert {point.value.split(".")[0] for point in points} == DEFAULTS | {"shapegen"}
+    # The engine's own two generators, diffusion and auto, come in as everybody's do.
+    assert [point.value for point in points if point.value.startswith("shapegen.")] == ["shapegen.generators"]
