@@ -73,6 +73,39 @@ def learn(
     return open_run(folder)
 
 
+def finetune(
+    out: str | Path | None = None,
+    *,
+    data: Sequence[str | Path],
+    organ: str = "liver",
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+) -> Run:
+    """Do what `shapegen finetune` does: adapt the organ's pretrained generator to these data, and return the run.
+
+    Args:
+        out, data, organ, seed, device: as for `learn`.
+        settings: as for `learn`; they come after the pretrained generator's own.
+
+    Raises:
+        ConfigError: the organ comes without a pretrained generator, or no data is given.
+        ShapegenError: as for `learn`.
+    """
+    from shapegen.pipeline import run_pipeline
+
+    catalog = discover()
+    flags = {"organ": organ, "data": [str(source) for source in data] or None, "seed": seed, "device": device}
+    folder, resolved = configure_finetuning(
+        catalog,
+        out=None if out is None else Path(out),
+        flags={**(settings or {}), **{key: value for key, value in flags.items() if value is not None}},
+    )
+    with Run.create(folder, resolved, catalog=catalog) as run:
+        run_pipeline(run)
+    return open_run(folder)
+
+
 def open_run(folder: str | Path) -> Run:
     """Open a run folder for reading.
 
@@ -185,3 +218,23 @@ def configure(
     label = str(out / CONFIG) if out is not None else ""
     config = load_config(catalog, file=file, base=base, flags=flags, sets=sets, base_label=label)
     return out or Path("runs") / config.organ.name.rpartition(":")[2], config
+
+
+def configure_finetuning(
+    catalog: Catalog, *, out: Path | None, flags: Mapping[str, Any], sets: Sequence[str] = ()
+) -> tuple[Path, RunConfig]:
+    """Decide on the run folder and the configuration of a run that starts from the organ's pretrained generator.
+
+    Its parts, then what it says of fine-tuning, then the flags.
+
+    Raises:
+        ConfigError: the organ comes without a pretrained generator, or no data is given.
+        ShapegenError: as `configure`.
+    """
+    from shapegen.pretrained import pretrained_organ
+
+    if not flags.get("data"):
+        raise ConfigError("fine-tuning needs your own shapes: give --data PATH[:PRESET]")
+    organ = flags.get("organ", "liver")
+    start = pretrained_organ(catalog, str(organ if isinstance(organ, str) else organ["name"]))
+    return configure(catalog, out=out, flags={**start.finetuning(), **flags}, sets=sets)

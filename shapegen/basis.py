@@ -39,7 +39,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="prepare",
         module="shapegen.stages.prepare",
-        sections=("organ", "split", "prepare"),
+        sections=("organ", "start", "split", "prepare"),
         excluded=("prepare.workers", "split.file"),
         reads_data=True,
     ),
@@ -47,13 +47,13 @@ STAGES: tuple[Stage, ...] = (
         name="fit",
         module="shapegen.stages.fit",
         upstream=("prepare",),
-        sections=("inr", "weight_space", "fit", "evaluate.resolution"),
+        sections=("start", "inr", "weight_space", "fit", "evaluate.resolution"),
     ),
     Stage(
         name="train",
         module="shapegen.stages.train",
         upstream=("prepare", "fit"),
-        sections=("generator", "denoiser", "diffusion"),
+        sections=("start", "generator", "denoiser", "diffusion"),
         excluded=("diffusion.sampler", "diffusion.sampler_steps"),
     ),
     Stage(

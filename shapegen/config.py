@@ -169,6 +169,10 @@ class RunConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where tensors are computed.")
     threads: int = Field(default=0, ge=0, description="Threads of torch; 0: as torch decides.")
     cache: str | None = Field(default=None, description="Folder of results that runs share; null: in the run folder.")
+    start: str | None = Field(
+        default=None,
+        description="SHA-256 of the pretrained generator to start from (`shapegen finetune`); null: from nothing.",
+    )
     organ: Slot = Slot(name="liver")
     data: tuple[str, ...] = Field(default=(), description="PATH[:PRESET]; none: the organ's embedded population.")
     split: SplitConfig = SplitConfig()

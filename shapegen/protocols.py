@@ -191,6 +191,19 @@ class UsesRun(Protocol):
         ...
 
 
+@runtime_checkable
+class StartsFrom(Protocol):
+    """A weight space or a generator whose `fit` can go on from the state of another."""
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Let the next `fit` begin with this state, as `state` returns it, and keep its coordinates.
+
+        Raises:
+            ConfigError: it is the state of something built differently.
+        """
+        ...
+
+
 class Condition(Protocol):
     """Turns a raw input (a volume, a sentence, a partial scan) into tokens that a denoiser attends to."""
 

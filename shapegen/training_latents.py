@@ -12,6 +12,7 @@ from torch import Tensor
 from shapegen.data.population import SPLITS, Population, Split
 from shapegen.diffusion.latents import LatentLayout, LatentScaler, assemble, calibrated, fit_scaler
 from shapegen.errors import CorruptFileError
+from shapegen.pretrained import starting_point
 from shapegen.store import read_json, read_tensors
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ def training_latents(run: Run, space: WeightSpace) -> TrainingLatents:
     log_scale = torch.tensor([math.log(shape.placement.scale) for shape in population])
     x, _ = assemble(layout, codes, log_scale)
     rows = {split: torch.tensor([shape.split == split for shape in population]) for split in SPLITS}
+    if (start := starting_point(run)) is not None:
+        # the pretrained coordinates: its scaler already has the spread of shapes that its space has never seen
+        scaler = LatentScaler.from_state(start.part("scaler"))
+        return TrainingLatents(population=population, layout=layout, scaler=scaler, x=scaler.standardise(x))
     own = fit_scaler(layout, x[rows["train"]], standardisation=run.config.diffusion.standardise)
     scaler = calibrated(layout, own, x[rows["validation"]]) if run.config.diffusion.calibrate else own
     x = torch.where(rows["train"][:, None, None], own.standardise(x), scaler.standardise(x))

@@ -31,6 +31,9 @@ SHIPPABLE = {
 TOLERANCE_MM = 0.05
 """Rounding to 16 bits may move no surface by more."""
 LARGEST_MB = 20.0
+FINETUNE = {"subspace": {"steps": 800, "learning_rate": 5e-4, "code_learning_rate": 1e-2}}
+"""What fine-tuning changes in the options of a weight space: it begins where it is nearly right."""
+FINETUNE_DIFFUSION = {"steps": 400, "learning_rate": 3e-4}
 CHECKED = 10
 """Samples with which that is measured."""
 
@@ -98,11 +101,15 @@ def make(run: Run, out: Path) -> dict[str, Any]:
     sources = check_sources(population)
     check_upstream(run, "evaluate", itself=True)
     metrics = read_json(run.stage("evaluate") / "metrics.json")
-    facts = {
+    facts: dict[str, Any] = {
         "made_by": "python -m shapegen_organs.make_pretrained",
         "licence": LICENCE,
         "sources": {name: {"credit": SHIPPABLE[name], "shapes": counts} for name, counts in sources.items()},
         "training": read_json(run.stage("train") / "train.json").get("training_shapes"),
+    }
+    facts["finetune"] = {
+        "weight_space": FINETUNE.get(run.config.weight_space.name, {}),
+        "diffusion": FINETUNE_DIFFUSION,
     }
     result = freeze(run, out, half=True, facts=facts)
     moved = difference_mm(run, out, count=CHECKED)

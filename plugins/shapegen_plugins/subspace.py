@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from shapegen.checkpoint import Checkpoint
 from shapegen.data.population import Shape
-from shapegen.errors import TrainingDivergedError
+from shapegen.errors import ConfigError, TrainingDivergedError
 from shapegen.inr.field import evaluate, field_loss
 from shapegen.inr.fitting import warmup_cosine
 from shapegen.inr.layout import layer_scale, parameter_layout
@@ -44,6 +44,7 @@ class Subspace:
         self.scale = layer_scale(inr)
         self.mean = self.layout.flatten({name: value.detach().clone() for name, value in inr.named_parameters()})
         self.basis = torch.zeros(config.size, self.layout.size)
+        self.started = False
 
     @property
     def size(self) -> int:
@@ -70,6 +71,8 @@ class Subspace:
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
         """Learn w0, B and the codes of the training shapes together.
 
+        After `start_from` it goes on with that plane, and the codes keep its coordinates.
+
         Each step draws `batch` shapes and `points` samples of each; loss = mean field loss + penalty * |z|^2 / K.
         Codes of a step are those of its shapes only.
 
@@ -78,12 +81,15 @@ class Subspace:
         """
         config = self.config
         samples = load_samples(shapes).to(device)
-        size = min(config.size, max(1, len(shapes) - 1))
+        size = self.size if self.started else min(config.size, max(1, len(shapes) - 1))
         generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
         mean = self.mean.to(device).clone().requires_grad_(True)
         basis = torch.randn(size, self.layout.size, generator=generator).mul_(config.start / math.sqrt(size))
+        codes = torch.randn(len(shapes), size, generator=generator)
+        if self.started:
+            basis, codes = self.basis.clone(), self.encode(shapes, seed=seed, device=device).flatten(1)[:, :size]
         basis = basis.to(device).requires_grad_(True)
-        codes = torch.randn(len(shapes), size, generator=generator).to(device).requires_grad_(True)
+        codes = codes.to(device).requires_grad_(True)
         scale = self.scale.to(device)
         optimiser = torch.optim.Adam(
             [{"params": [mean]}, {"params": [basis]}, {"params": [codes]}], lr=0.0, betas=(0.9, 0.99), fused=True
@@ -111,6 +117,9 @@ class Subspace:
                     )
                 log(step, {"loss": losses.mean().item(), "code_norm": z.norm(dim=1).mean().item()})
             state.keep(step + 1)
+        if self.started:
+            self.mean, self.basis = mean.detach().cpu(), basis.detach().cpu()
+            return
         self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu(), samples.to("cpu"))
 
     def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor, samples: FieldSamples) -> None:
@@ -181,3 +190,13 @@ class Subspace:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.mean, self.basis, self.scale = state["mean"], state["basis"], state["scale"]
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Let `fit` begin with a fitted plane; K is that plane's."""
+        if state["basis"].shape[1:] != self.mean.shape:
+            raise ConfigError(
+                f"the INR has {len(self.mean)} parameters, the pretrained one {state['basis'].shape[1]}; "
+                "leave `inr` as it is"
+            )
+        self.load_state(state)
+        self.started = True

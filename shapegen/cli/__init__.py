@@ -9,6 +9,7 @@ import typer
 
 from shapegen import __version__
 from shapegen.cli.compare import compare
+from shapegen.cli.finetune import finetune
 from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
@@ -43,5 +44,5 @@ def _main(
     pass
 
 
-for _command in (run, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
+for _command in (run, finetune, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
     app.command()(_command)

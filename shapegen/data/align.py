@@ -108,22 +108,29 @@ class Case:
 
 def probe(surface: Surface) -> Probe:
     """Measure one closed, outward oriented surface in mm."""
-    from scipy.spatial import ConvexHull, cKDTree
-
-    from shapegen.geometry.sdf import lattice_occupancy
+    from scipy.spatial import ConvexHull
 
     centre, unit = volume_centroid(surface), float(np.cbrt(signed_volume(surface)))
     normal = surface.moved((surface.vertices - centre) / unit)
     rng = np.random.default_rng(0)
-    dense, _ = sample_points(normal, 20_000, rng)
+    field = truncated_field(normal, rng)
+    points, _ = sample_points(normal, POINTS, rng)
+    hull = normal.vertices[ConvexHull(normal.vertices).vertices]
+    return Probe(centre, unit, points, field, hull)
+
+
+def truncated_field(surface: Surface, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the truncated signed distance [GRID, GRID, GRID] of a surface in the grid's units, negative inside."""
+    from scipy.spatial import cKDTree
+
+    from shapegen.geometry.sdf import lattice_occupancy
+
+    dense, _ = sample_points(surface, 20_000, rng)
     axis = np.linspace(-REACH, REACH, GRID)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
     distance, _ = cKDTree(dense).query(grid, distance_upper_bound=TRUNCATION)
-    inside = lattice_occupancy(normal, GRID, half=REACH)
-    field = np.where(inside, -1.0, 1.0) * np.minimum(distance, TRUNCATION)
-    points, _ = sample_points(normal, POINTS, rng)
-    hull = normal.vertices[ConvexHull(normal.vertices).vertices]
-    return Probe(centre, unit, points, field.astype(np.float32), hull)
+    inside = lattice_occupancy(surface, GRID, half=REACH)
+    return (np.where(inside, -1.0, 1.0) * np.minimum(distance, TRUNCATION)).astype(np.float32)
 
 
 def align(
@@ -175,22 +182,29 @@ def _procrustes(
     # The second time the mean is one in which what was mirrored is right; at last all go to the sharper mean.
     for _ in range(2):
         template = _mean_field(fields, rotations[used], shifts[used])
-        found, moved, energy = _fit(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
+        found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
         energy = energy.view(count, ways)
-        best = energy.argmin(dim=1)
-        share = energy.gather(1, best[:, None])[:, 0] / energy[:, 0].clamp(min=1e-12)
-        chosen = torch.where((share < clear) & (energy[:, 0] > WELL), best, torch.zeros_like(best))
+        chosen = choose_start(energy, clear)
         index = torch.arange(count) * ways + chosen
         signs = starts.diagonal(dim1=1, dim2=2)[chosen]
         rotations, shifts = _centred(found[index], moved[index], signs, training=used)
     template = _mean_field(fields, rotations[used], shifts[used])
-    rotations, moved, _ = _fit(template, points, rotations, shifts)
+    rotations, moved, _ = fit_pose(template, points, rotations, shifts)
     rotations, shifts = _centred(rotations, moved, signs, training=used)
-    cases = _cases(probes, ids, energy.numpy(), clear)
+    cases = list_cases(probes, ids, energy.numpy(), clear)
     return rotations.double().numpy(), shifts.double().numpy(), cases
 
 
-def _cases(probes: Sequence[Probe], ids: Sequence[str], energy: NDArray[np.float32], clear: float) -> list[Case]:
+def choose_start(energy: Tensor, clear: float) -> Tensor:
+    """Return a start for each shape [n] by the energies [n, starts]: the first, unless another is clearly better."""
+    import torch
+
+    best = energy.argmin(dim=1)
+    share = energy.gather(1, best[:, None])[:, 0] / energy[:, 0].clamp(min=1e-12)
+    return torch.where((share < clear) & (energy[:, 0] > WELL), best, torch.zeros_like(best))
+
+
+def list_cases(probes: Sequence[Probe], ids: Sequence[str], energy: NDArray[np.float32], clear: float) -> list[Case]:
     cases = []
     for row, shape in enumerate(ids):
         best = int(energy[row].argmin())
@@ -246,7 +260,7 @@ def _sample(channels: Tensor, points: Tensor) -> Tensor:
     return sampled[0, :, 0, 0]
 
 
-def _fit(
+def fit_pose(
     template: Tensor, points: Tensor, starts: Tensor, shifts: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise the mean of sqrt(r² + c²) - c over rotation and shift, r the template at the moved points.

@@ -14,6 +14,7 @@ from shapegen.diffusion.process import Process, build_process
 from shapegen.diffusion.sampling import sample
 from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
+from shapegen.errors import ConfigError
 from shapegen.protocols import Log
 from shapegen.store import derived_seed
 
@@ -33,6 +34,7 @@ class Diffusion:
 
     network: nn.Module
     mask: Tensor
+    started: Mapping[str, Tensor] | None = None
 
     def attach(self, run: Run) -> None:
         self.run = run
@@ -69,6 +71,8 @@ class Diffusion:
         """
         self.mask = mask.cpu()
         self.network = build_network(self.run, tokens=mask.shape[0], width=mask.shape[1])
+        if self.started is not None:
+            _write(self.network, self.started)
         result = train(
             self.network,
             self.process,
@@ -116,10 +120,27 @@ class Diffusion:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.mask = state["mask"]
         self.network = build_network(self.run, tokens=self.mask.shape[0], width=self.mask.shape[1])
-        self.network.load_state_dict(
-            {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
-        )
+        _write(self.network, state)
         self.network.eval()
+
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Let `fit` begin with a trained denoiser."""
+        trial = build_network(self.run, tokens=state["mask"].shape[0], width=state["mask"].shape[1])
+        try:
+            _write(trial, state)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"denoiser '{self.run.config.denoiser.name}' is not built as the pretrained one and cannot start "
+                "from it; leave `denoiser` as it is"
+            ) from error
+        self.started = state
+
+
+def _write(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load what `Diffusion.state` holds of the network; RuntimeError where it does not fit."""
+    network.load_state_dict(
+        {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
+    )
 
 
 def build_network(run: Run, *, tokens: int, width: int) -> nn.Module:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapegen.data.population import SPLITS, Population, Shape, write_surface
+from shapegen.errors import ConfigError
+from shapegen.pretrained import starting_point
+from shapegen.protocols import StartsFrom
 from shapegen.store import derived_seed, read_tensors, write_json, write_tensors
 
 if TYPE_CHECKING:
@@ -70,6 +73,13 @@ def _learn_space(run: Run, space: WeightSpace, train: Sequence[Shape], folder: P
     if path.exists():
         space.load_state(read_tensors(path))
         return
+    if (start := starting_point(run)) is not None:
+        if not isinstance(space, StartsFrom):
+            raise ConfigError(
+                f"weight space '{run.config.weight_space.name}' cannot start from a pretrained one; use 'subspace', or "
+                "`shapegen run`, which starts from nothing"
+            )
+        space.start_from(start.part("space"))
     record = run.log("fit")
     with run.progress("learning the weight space", space.steps) as advance:
         done = 0

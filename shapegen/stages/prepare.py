@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shapegen.data.align import Case, Probe, align, probe
+from shapegen.data.align_to import align_to
 from shapegen.data.placement import Placement
 from shapegen.data.population import SPLITS, Population, Shape, Split, write_surface
 from shapegen.data.split import by_fold, by_hash, from_file
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 from shapegen.parallel import each, worker_count
+from shapegen.pretrained import starting_point
 from shapegen.protocols import Item, Organ
 from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays, write_json
 
@@ -85,7 +87,12 @@ def compute(run: Run, folder: Path) -> None:
         raise NoUsableDataError(f"none of the {len(read)} usable shapes is for training; change `split`")
     probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}")) for item in read]
     training = [splits[item.id] == "train" for item in read]
-    placements, cases = align(probes, [item.id for item in read], training=training, rigid=run.config.prepare.align)
+    ids, rigid = [item.id for item in read], run.config.prepare.align
+    start = starting_point(run)
+    if start is None:
+        placements, cases = align(probes, ids, training=training, rigid=rigid)
+    else:
+        placements, cases = align_to(start.mean_surface(run.catalog), start.size, probes, ids, rigid=rigid)
     found = {case.id: {"alignment": case.to_json()} for case in cases}
     shapes = tuple(
         Shape(

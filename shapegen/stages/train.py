@@ -22,6 +22,7 @@ def compute(run: Run, folder: Path) -> None:
     """
     from shapegen.generator import FILE, build_generator
     from shapegen.model import load_model
+    from shapegen.pretrained import begin, starting_point
     from shapegen.training_latents import training_latents
 
     _, space = load_model(run, needed_by="train")
@@ -29,6 +30,8 @@ def compute(run: Run, folder: Path) -> None:
     x_train, x_validation = latents.of("train"), latents.of("validation")
     name = run.config.generator.name
     generator = build_generator(run)
+    if (start := starting_point(run)) is not None:
+        begin(run, generator, start)
     with run.progress(f"training generator '{name}'", generator.steps) as advance:
         facts = generator.fit(
             x_train,

@@ -1,0 +1,49 @@
+"""Rigid alignment of shapes to a given mean shape, in place of the mean of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shapegen.data.align import CLEAR, SIGNS, Case, Probe, choose_start, fit_pose, list_cases, truncated_field
+from shapegen.data.placement import Placement
+from shapegen.geometry.surface import Surface
+
+
+def align_to(
+    mean: Surface, size: float, probes: Sequence[Probe], ids: Sequence[str], *, rigid: bool = True
+) -> tuple[list[Placement], list[Case]]:
+    """Place every shape in the canonical cube in which a mean shape lies.
+
+    As `shapegen.data.align.align`, but the mean and the scale are given and stay: no shape changes another's place.
+
+    Args:
+        mean: closed, outward oriented, canonical units.
+        size: kappa of the placements' scale kappa * volume^(1/3).
+        probes: one for each shape.
+        ids: their names, for the cases.
+        rigid: False: only centred on the volume's centroid, and scaled.
+
+    Returns:
+        A placement for each shape; and the cases of mirrored or turned files, sorted by id.
+    """
+    count = len(probes)
+    if not rigid:
+        return [Placement(size * each.unit_mm, each.centre) for each in probes], []
+    import torch
+
+    template = torch.as_tensor(truncated_field(mean.moved(mean.vertices * size), np.random.default_rng(0)))
+    points = torch.as_tensor(np.stack([each.points for each in probes]), dtype=torch.float32)
+    starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
+    ways = len(starts)
+    found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
+    energy = energy.view(count, ways)
+    index = torch.arange(count) * ways + choose_start(energy, CLEAR)
+    found, moved, _ = fit_pose(template, points, found[index], moved[index])
+    rotations, shifts = found.double().numpy(), moved.double().numpy()
+    placements = [
+        Placement(size * each.unit_mm, each.centre - each.unit_mm * (rotation.T @ shift), rotation)
+        for each, rotation, shift in zip(probes, rotations, shifts, strict=True)
+    ]
+    return placements, sorted(list_cases(probes, ids, energy.numpy(), CLEAR), key=lambda case: case.id)
