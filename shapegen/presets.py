@@ -8,9 +8,9 @@ from typing import Any
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # under a minute on 2 cores, from the embedded population to the report: shows that everything works, not quality
     "smoke": {
-        "prepare": {"samples": 8000},
-        "weight_space": {"name": "subspace", "size": 16, "steps": 300, "encode_steps": 60},
-        "fit": {"refine_steps": 40, "refine_points": 512, "refine_learning_rate": 3e-4, "reconstruct_train": 2},
+        "prepare": {"samples": 6000},
+        "weight_space": {"name": "subspace", "size": 16, "steps": 200, "encode_steps": 40},
+        "fit": {"refine_steps": 20, "refine_points": 512, "refine_learning_rate": 3e-4, "reconstruct_train": 2},
         "diffusion": {"steps": 120, "batch": 32, "evaluate_every": 40, "sampler_steps": 12},
         "sample": {"count": 8, "resolution": 48},
         "metrics": ["volume-iou", {"name": "chamfer-l1", "points": 5000}, "mmd", "coverage"],
