@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from shapegen.config import RunConfig
     from shapegen.generator import Generator
     from shapegen.geometry.surface import Surface
-    from shapegen.protocols import LatentGenerator
     from shapegen.registry import Catalog
 
 FORMAT = 1
@@ -208,42 +207,6 @@ def pretrained_organ(catalog: Catalog, name: str) -> Pretrained:
             f"`shapegen run --organ {name} --data PATH --out RUN`, then `shapegen sample RUN`"
         )
     return load_pretrained(Path(folder))
-
-
-def starting_point(run: Run) -> Pretrained | None:
-    """Return the pretrained generator that the run's configuration says to start from, if any.
-
-    Raises:
-        ConfigError: the organ's generator is another one now, or there is none.
-    """
-    if run.config.start is None:
-        return None
-    pretrained = pretrained_organ(run.catalog, run.config.organ.name)
-    if pretrained.sha256 != run.config.start:
-        raise ConfigError(
-            f"the run starts from the pretrained generator {run.config.start[:12]}, installed is "
-            f"{pretrained.sha256[:12]}; install the version that it was made with, or start anew with another --out"
-        )
-    return pretrained
-
-
-def begin(run: Run, latents: LatentGenerator, start: Pretrained) -> None:
-    """Let a generator of latents start from the pretrained one, or say that it starts from nothing where it cannot."""
-    from shapegen.protocols import StartsFrom
-
-    name = run.config.generator.name
-    if isinstance(latents, StartsFrom) and name == config_name(start.facts["config"]["generator"]):
-        latents.start_from(start.part("generator"))
-    else:
-        run.note(
-            f"generator '{name}' learns from these shapes alone, in the coordinates of the pretrained "
-            f"'{start.facts['generator']}'"
-        )
-
-
-def config_name(slot: Any) -> str:
-    """Return the plugin's name of a slot as `RunConfig.to_json` writes it."""
-    return str(slot["name"] if isinstance(slot, Mapping) else slot)
 
 
 def _halved(value: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from shapegen.data.population import SPLITS, Population, Split
 from shapegen.diffusion.latents import LatentLayout, LatentScaler, assemble, calibrated, fit_scaler
 from shapegen.errors import CorruptFileError
-from shapegen.pretrained import starting_point
+from shapegen.start import starting_point
 from shapegen.store import read_json, read_tensors
 
 if TYPE_CHECKING:

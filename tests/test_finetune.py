@@ -19,8 +19,9 @@ from shapegen.data.placement import Placement
 from shapegen.data.population import Population
 from shapegen.errors import ConfigError
 from shapegen.geometry.export import write_mesh
-from shapegen.pretrained import freeze, load_pretrained, starting_point
+from shapegen.pretrained import freeze, load_pretrained
 from shapegen.protocols import StartsFrom
+from shapegen.start import starting_point
 from shapegen.store import read_tensors
 from shapegen_organs import liver
 from shapegen_plugins.subspace import Subspace

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from shapegen.data.population import SPLITS, Population, Shape, write_surface
 from shapegen.errors import ConfigError
-from shapegen.pretrained import starting_point
 from shapegen.protocols import StartsFrom
+from shapegen.start import starting_point
 from shapegen.store import derived_seed, read_tensors, write_json, write_tensors
 
 if TYPE_CHECKING:

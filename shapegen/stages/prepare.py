@@ -20,8 +20,8 @@ from shapegen.data.split import by_fold, by_hash, from_file
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 from shapegen.parallel import each, worker_count
-from shapegen.pretrained import starting_point
 from shapegen.protocols import Item, Organ
+from shapegen.start import starting_point
 from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays, write_json
 
 if TYPE_CHECKING:

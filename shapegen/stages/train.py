@@ -22,7 +22,7 @@ def compute(run: Run, folder: Path) -> None:
     """
     from shapegen.generator import FILE, build_generator
     from shapegen.model import load_model
-    from shapegen.pretrained import begin, starting_point
+    from shapegen.start import begin, starting_point
     from shapegen.training_latents import training_latents
 
     _, space = load_model(run, needed_by="train")
