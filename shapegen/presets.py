@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # under a minute on 2 cores, from the embedded population to the report: shows that everything works, not quality
+    # about a minute on 2 cores, from the embedded population to the report: shows that everything works, not quality
     "smoke": {
         "prepare": {"samples": 6000},
         "weight_space": {"name": "subspace", "size": 16, "steps": 200, "encode_steps": 40},
