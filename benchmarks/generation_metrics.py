@@ -15,8 +15,6 @@ points, in a process of its own.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import keep, machine
 
 from shapegen.data.population import Population
 from shapegen.evaluation import GenerationSets
@@ -202,21 +201,9 @@ def main() -> None:
             "points_mb_at_2048": 2 * options.memory_shapes * 2048 * (3 * 4 + 8) / 2**20,
         },
         "rounds": clean,
-        "machine": {"processor": processor(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": machine(),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({key: value for key, value in result.items() if key != "rounds"}, indent=2))
-
-
-def processor() -> str:
-    """Return the processor's name as Linux states it, else what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    keep(options.out, result)
 
 
 if __name__ == "__main__":

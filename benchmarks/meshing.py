@@ -11,14 +11,13 @@ other surface, both ways, in voxels.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from machine import keep, machine
 
 from shapegen.geometry.export import read_mesh
 from shapegen.geometry.meshing import mesh_dense, mesh_field
@@ -117,21 +116,9 @@ def main() -> None:
         "oriented": is_oriented(ours),
         "volume_relative_to_target": signed_volume(ours) / signed_volume(truth),
         "rounds": rounds,
-        "machine": {"processor": processor(), "python": platform.python_version(), "torch": torch.__version__},
+        "machine": machine(),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({key: value for key, value in result.items() if key != "rounds"}, indent=2))
-
-
-def processor() -> str:
-    """Return the processor's name as Linux states it, else what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    keep(options.out, result)
 
 
 if __name__ == "__main__":
