@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from shapegen.data.population import Shape
 from shapegen.protocols import Log
+from shapegen_plugins.flat_codes import from_tokens, to_tokens, token_mask
 from shapegen_plugins.full import Full
 from shapegen_plugins.weight_spaces import FullConfig
 
@@ -58,11 +58,11 @@ class Pca:
 
     @property
     def tokens(self) -> int:
-        return math.ceil(self.size / self.width)
+        return len(self.mask)
 
     @property
     def mask(self) -> Tensor:
-        return (torch.arange(self.tokens * self.width) < self.size).reshape(self.tokens, self.width)
+        return token_mask(self.size, self.width)
 
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
         """Find every training shape's own weights and their principal components; O(n^2 parameters) for the latter."""
@@ -90,13 +90,11 @@ class Pca:
         """Project each shape's own weights: z_k = b_k . (w - m) / s_k, the least-squares code."""
         weights = self.full.own_weights(shapes, seed=seed, device=device)
         advance(len(shapes))
-        flat = ((weights - self.mean) @ self.axes.T) / self.deviations
-        padded = nn.functional.pad(flat, (0, self.tokens * self.width - self.size))
-        return padded.reshape(-1, self.tokens, self.width)
+        return to_tokens(((weights - self.mean) @ self.axes.T) / self.deviations, self.width)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return m + sum_k z_k s_k b_k [n, parameters] of codes [n, tokens, width]."""
-        flat = codes.flatten(1)[:, : self.size]
+        flat = from_tokens(codes, self.size)
         return self.mean.to(flat) + (flat * self.deviations.to(flat)) @ self.axes.to(flat)
 
     def state(self) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from shapegen.inr.layout import layer_scale, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
 from shapegen.protocols import Log
 from shapegen.store import derived_seed
+from shapegen_plugins.flat_codes import from_tokens, to_tokens, token_mask
 
 if TYPE_CHECKING:
     from shapegen_plugins.weight_spaces import SubspaceConfig
@@ -61,12 +62,11 @@ class Subspace:
 
     @property
     def tokens(self) -> int:
-        return math.ceil(self.size / self.width)
+        return len(self.mask)
 
     @property
     def mask(self) -> Tensor:
-        flat = torch.arange(self.tokens * self.width) < self.size
-        return flat.reshape(self.tokens, self.width)
+        return token_mask(self.size, self.width)
 
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
         """Learn w0, B and the codes of the training shapes together.
@@ -81,13 +81,15 @@ class Subspace:
         """
         config = self.config
         samples = load_samples(shapes).to(device)
-        size = self.size if self.started else min(config.size, max(1, len(shapes) - 1))
-        generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
         mean = self.mean.to(device).clone().requires_grad_(True)
-        basis = torch.randn(size, self.layout.size, generator=generator).mul_(config.start / math.sqrt(size))
-        codes = torch.randn(len(shapes), size, generator=generator)
         if self.started:
-            basis, codes = self.basis.clone(), self.encode(shapes, seed=seed, device=device).flatten(1)[:, :size]
+            basis = self.basis.clone()
+            codes = from_tokens(self.encode(shapes, seed=seed, device=device), self.size)
+        else:
+            size = min(config.size, max(1, len(shapes) - 1))
+            generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
+            basis = torch.randn(size, self.layout.size, generator=generator).mul_(config.start / math.sqrt(size))
+            codes = torch.randn(len(shapes), size, generator=generator)
         basis = basis.to(device).requires_grad_(True)
         codes = codes.to(device).requires_grad_(True)
         scale = self.scale.to(device)
@@ -142,7 +144,7 @@ class Subspace:
     def _field(self, flat: Tensor, points: Tensor) -> Tensor:
         """Return the truncated fields [n, m] of flat codes [n, K] at shared points [m, 3]."""
         with torch.no_grad():
-            weights = self.mean + self.scale * (flat @ self.basis)
+            weights = self.decode(to_tokens(flat, self.width))
             parts = [evaluate(self.inr, row[None], points[None], layout=self.layout) for row in weights]
             return torch.cat(parts).clamp(-1, 1)
 
@@ -159,9 +161,7 @@ class Subspace:
         for first in range(0, len(shapes), 16):
             batches.append(self._encode_batch(load_samples(shapes[first : first + 16]).to(device), seed))
             advance(len(batches[-1]))
-        flat = torch.cat(batches)
-        padded = nn.functional.pad(flat, (0, self.tokens * self.width - self.size))
-        return padded.reshape(-1, self.tokens, self.width)
+        return to_tokens(torch.cat(batches), self.width)
 
     def _encode_batch(self, samples: FieldSamples, seed: int) -> Tensor:
         config, device = self.config, samples.points.device
@@ -182,7 +182,7 @@ class Subspace:
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return w0 + s * (B z) [n, parameters] for codes [n, tokens, width]."""
-        flat = codes.flatten(1)[:, : self.size]
+        flat = from_tokens(codes, self.size)
         return self.mean.to(flat) + self.scale.to(flat) * (flat @ self.basis.to(flat))
 
     def state(self) -> dict[str, Tensor]:
