@@ -33,12 +33,11 @@ def clouds(path: Path, *, count: int = 4096) -> Tensor:
     import numpy as np
     import torch
 
-    from shapegen.geometry.surface import sample_points
-    from shapegen.metrics.normalise import normalised
+    from shapegen.metrics.normalise import normalised_points
     from shapegen_organs.population import read_ids, read_shape
 
-    surfaces = (normalised(read_shape(path, name)) for name in read_ids(path))
-    points = [sample_points(surface, count, np.random.default_rng(k))[0] for k, surface in enumerate(surfaces)]
+    surfaces = (read_shape(path, name) for name in read_ids(path))
+    points = [normalised_points(surface, count, np.random.default_rng(k)) for k, surface in enumerate(surfaces)]
     return torch.from_numpy(np.stack(points).astype(np.float32))
 
 

@@ -44,13 +44,11 @@ def near_distances(surfaces: Sequence[Surface], population: Population) -> np.nd
     """
     import numpy as np
 
-    from shapegen.geometry.surface import sample_points
     from shapegen.metrics.chamfer import pairwise_chamfer
-    from shapegen.metrics.normalise import reference_normalisation
+    from shapegen.metrics.normalise import normalised_points
 
     def clouds(shapes: Sequence[Surface]) -> np.ndarray:
-        placed = [reference_normalisation(shape).to_canonical(shape) for shape in shapes]
-        return np.stack([sample_points(s, POINTS, np.random.default_rng(k))[0] for k, s in enumerate(placed)])
+        return np.stack([normalised_points(s, POINTS, np.random.default_rng(k)) for k, s in enumerate(shapes)])
 
     train = [shape.canonical() for shape in population.of("train")]
     return pairwise_chamfer(clouds(surfaces), clouds(train)).min(axis=1)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.surface import Surface, sample_points
+from shapegen.geometry.surface import Surface
 from shapegen.metrics.chamfer import one_sided_columns
 from shapegen.metrics.distances import Distance
 from shapegen.metrics.emd import emd_of_pairs
-from shapegen.metrics.measured import MeasuredRows, Measurement
-from shapegen.metrics.normalise import normalised
+from shapegen.metrics.measured import Bar, MeasuredRows, Measurement
+from shapegen.metrics.normalise import normalised_points
 from shapegen.metrics.table import DistanceTable
 from shapegen.metrics.threads import worker_count
 from shapegen.store import derived_seed, sha256_json
-
-Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""`Run.progress`: opened with a description and a total, yields a function that is told of further items done."""
 
 
 class ShapeBank:
@@ -84,7 +81,7 @@ class ShapeBank:
         """Draw points [count, 3] on one shape under its reference normalisation, or on a surface that stands for it;
         for another purpose, other points."""
         rng = np.random.default_rng(derived_seed(self._seed, purpose, self.ids[number], count))
-        return sample_points(normalised(surface or self.surface(number)), count, rng)[0].astype(np.float32)
+        return normalised_points(surface or self.surface(number), count, rng).astype(np.float32)
 
     def points(self, count: int) -> NDArray[np.float32]:
         """Return `count` points on every shape, [shapes, count, 3], under the shapes' reference normalisation."""

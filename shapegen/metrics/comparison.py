@@ -15,7 +15,6 @@ from shapegen.store import derived_seed
 
 if TYPE_CHECKING:
     from shapegen.evaluation import GenerationSets
-    from shapegen.metrics.bank import ShapeSet
     from shapegen.protocols import Metric
 
 Numbers = dict[str, dict[str, float | None]]
@@ -81,13 +80,12 @@ def null_row(
         The numbers, and the size of the draws: `size`, or less where there are fewer training shapes.
     """
     size = min(size, len(sets.training))
-    values: dict[str, list[float]] = defaultdict(list)
-    for draw in range(protocol.draws):
-        rng = np.random.default_rng(derived_seed(protocol.seed, "null", draw))
-        reference: ShapeSet = sets.reference.draw(size, rng)
-        _add(values, metric(sets.with_generated(sets.training.draw(size, rng), reference=reference)))
-        advance(1)
-    return _numbers(values, values), size
+
+    def question(rng: np.random.Generator) -> GenerationSets:
+        reference = sets.reference.draw(size, rng)
+        return sets.with_generated(sets.training.draw(size, rng), reference=reference)
+
+    return _drawn(metric, question, protocol, "null", advance=advance), size
 
 
 def real_row(
@@ -106,12 +104,25 @@ def real_row(
         The numbers, and the size of either draw: `size`, or less where there are not three times as many real shapes.
     """
     size = real_size(sets, size)
+    if not size:
+        return {}, 0
+    return _drawn(metric, lambda rng: real_against_real(sets, size, rng), protocol, "real", advance=advance), size
+
+
+def _drawn(
+    metric: Metric,
+    question: Callable[[np.random.Generator], GenerationSets],
+    protocol: Protocol,
+    name: str,
+    *,
+    advance: Callable[[int], None],
+) -> Numbers:
+    """Return a metric's mean, 2.5 and 97.5 % quantiles over draws of a question."""
     values: dict[str, list[float]] = defaultdict(list)
-    for draw in range(protocol.draws if size else 0):
-        rng = np.random.default_rng(derived_seed(protocol.seed, "real", draw))
-        _add(values, metric(real_against_real(sets, size, rng)))
+    for draw in range(protocol.draws):
+        _add(values, metric(question(np.random.default_rng(derived_seed(protocol.seed, name, draw)))))
         advance(1)
-    return _numbers(values, values), size
+    return _numbers(values, values)
 
 
 def real_size(sets: GenerationSets, size: int) -> int:

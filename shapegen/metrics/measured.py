@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.errors import CorruptFileError
-from shapegen.store import read_arrays, write_arrays
+from shapegen.metrics.kept import SECONDS_BETWEEN_SAVES, read_kept, write_kept
 
 if TYPE_CHECKING:
     from shapegen.metrics.bank import ShapeBank, ShapeSet
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-
-_SECONDS_BETWEEN_SAVES = 20.0
+"""`Run.progress`: opened with a description and a total, yields a function that is told of further items done."""
 
 
 class Measurement(Protocol):
@@ -71,7 +69,8 @@ class MeasuredRows:
         self._key = key
         self._workers = workers
         self._progress = progress
-        self._rows = self._saved()
+        nothing = np.full((len(bank), measurement.width), np.nan)
+        self._rows = read_kept(self._path, "rows", nothing, key=key)
 
     def of(self, shapes: ShapeSet) -> NDArray[np.float64]:
         """Return the rows [n, d] of some shapes; where one is missing, the whole family is measured, all at once.
@@ -96,23 +95,11 @@ class MeasuredRows:
                         )
                     self._rows[number] = row
                     advance(1)
-                    if monotonic() - saved > _SECONDS_BETWEEN_SAVES:
+                    if monotonic() - saved > SECONDS_BETWEEN_SAVES:
                         self._save()
                         saved = monotonic()
         finally:
             self._save()
 
     def _save(self) -> None:
-        if self._path is not None:
-            write_arrays(self._path, {"rows": self._rows, "key": self._key})
-
-    def _saved(self) -> NDArray[np.float64]:
-        nothing = np.full((len(self._bank), self._measurement.width), np.nan)
-        if self._path is None or not self._path.exists():
-            return nothing
-        try:
-            arrays = read_arrays(self._path)
-        except CorruptFileError:
-            return nothing  # it is only a cache of what can be computed again
-        known = "key" in arrays and np.array_equal(arrays["key"], self._key) and arrays["rows"].shape == nothing.shape
-        return arrays["rows"].astype(np.float64) if known else nothing
+        write_kept(self._path, "rows", self._rows, key=self._key)

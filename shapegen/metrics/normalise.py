@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.data.placement import CUBE, Placement
-from shapegen.geometry.surface import Surface, area_centroid
+from shapegen.geometry.surface import Surface, area_centroid, sample_points
 
 
 def reference_normalisation(surface: Surface) -> Placement:
@@ -30,3 +31,8 @@ def reference_normalisation(surface: Surface) -> Placement:
 def normalised(surface: Surface) -> Surface:
     """Return the surface under its own reference normalisation; see `reference_normalisation` for the errors."""
     return reference_normalisation(surface).to_canonical(surface)
+
+
+def normalised_points(surface: Surface, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return area-uniform points [count, 3] on a surface under its own reference normalisation."""
+    return sample_points(normalised(surface), count, rng)[0]

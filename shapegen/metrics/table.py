@@ -8,11 +8,9 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.errors import CorruptFileError
 from shapegen.metrics.distances import Distance
-from shapegen.store import read_arrays, write_arrays
+from shapegen.metrics.kept import SECONDS_BETWEEN_SAVES, read_kept, write_kept
 
-_SECONDS_BETWEEN_SAVES = 20.0
 _SHARE_OF_TIME = 0.05
 
 
@@ -31,7 +29,7 @@ class DistanceTable:
         self._path = path
         self._key = key
         self._saved = monotonic()
-        self._pause = _SECONDS_BETWEEN_SAVES
+        self._pause = SECONDS_BETWEEN_SAVES
         self.directed = self._read(size)
 
     def between(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -54,17 +52,11 @@ class DistanceTable:
         if self._path is None or not (now or monotonic() - self._saved > self._pause):
             return
         start = monotonic()
-        write_arrays(self._path, {"directed": self.directed, "key": self._key})
+        write_kept(self._path, "directed", self.directed, key=self._key)
         self._saved = monotonic()
-        self._pause = max(_SECONDS_BETWEEN_SAVES, (self._saved - start) / _SHARE_OF_TIME)
+        self._pause = max(SECONDS_BETWEEN_SAVES, (self._saved - start) / _SHARE_OF_TIME)
 
     def _read(self, size: int) -> NDArray[np.float64]:
         nothing = np.full((size, size), np.nan)
         np.fill_diagonal(nothing, 0.0)
-        if self._path is None or not self._path.exists():
-            return nothing
-        try:
-            arrays = read_arrays(self._path)
-        except CorruptFileError:
-            return nothing  # it is only a cache of what can be computed again
-        return arrays["directed"].copy() if np.array_equal(arrays.get("key", []), self._key) else nothing
+        return read_kept(self._path, "directed", nothing, key=self._key)
