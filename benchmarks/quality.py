@@ -26,31 +26,31 @@ import torch
 from shapegen.config import Slot
 from shapegen.data.population import SPLITS, Population, Shape
 from shapegen.data.split import by_fold
-from shapegen.diffusion.latents import LatentLayout, assemble, calibrated, fit_scaler, split
+from shapegen.diffusion.latents import LatentLayout, assemble
 from shapegen.discovery import discover
 from shapegen.evaluation import ReconstructionPair
-from shapegen.generator import build_generator
+from shapegen.generator import Generator, build_generator
 from shapegen.geometry.meshing import mesh_field
-from shapegen.geometry.surface import component_count, is_closed, is_oriented, sample_points, signed_volume
 from shapegen.inr.field import numpy_field
 from shapegen.inr.fitting import FitSettings, fit_weights
 from shapegen.inr.samples import load_samples
 from shapegen.metrics.chamfer import pairwise_chamfer
 from shapegen.metrics.generation import covered, nearest_distances, nearest_is_own
-from shapegen.metrics.normalise import reference_normalisation
+from shapegen.metrics.normalise import normalised_points
 from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
 from shapegen.model import build_model
 from shapegen.run import Run
-from shapegen.store import derived_seed, read_tensors, write_tensors
+from shapegen.stages.sample import facts_of
+from shapegen.store import part, read_tensors, write_tensors
+from shapegen.training_latents import standardised
+from shapegen_organs.make_population import is_valid
 from shapegen_plugins.reconstruction import ChamferL1, FScore, NormalConsistency, VolumeIou
 
 POINTS, FOLDS, RESOLUTION = 2048, 5, 128
-VOLUME_ML = (500.0, 4000.0)
 
 
 def cloud(surface, seed: int) -> np.ndarray:
-    placed = reference_normalisation(surface).to_canonical(surface)
-    return sample_points(placed, POINTS, np.random.default_rng(seed))[0]
+    return normalised_points(surface, POINTS, np.random.default_rng(seed))
 
 
 def real_distances(folder: Path, population: Population) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +98,7 @@ def fold_space(run: Run, population: Population, work: Path, *, fold: int, seed:
         state = {f"space.{name}": tensor for name, tensor in space.state().items()}
         write_tensors(path, {**state, "codes": space.encode(shapes, seed=seed, device="cpu")})
     tensors = read_tensors(path)
-    space.load_state({k.removeprefix("space."): v for k, v in tensors.items() if k.startswith("space.")})
+    space.load_state(part(tensors, "space"))
     return inr, space, tensors["codes"]
 
 
@@ -125,49 +125,35 @@ def generation(run: Run, population: Population, work: Path, *, fold: int, seed:
     inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
     layout = LatentLayout(space.mask)
     x, mask = assemble(layout, codes, torch.tensor([math.log(s.placement.scale) for s in shapes]))
-    own = fit_scaler(layout, x[index["train"]], standardisation=run.config.diffusion.standardise)
-    scaler = calibrated(layout, own, x[index["validation"]]) if run.config.diffusion.calibrate else own
+    rows = {split: torch.tensor([shape.split == split for shape in shapes]) for split in SPLITS}
+    scaler, x = standardised(layout, x, rows, run.config.diffusion)
     denoisers = {entry.name for entry in run.catalog.entries("denoiser")}
     if name in denoisers:
         run.config = run.config.model_copy(update={"denoiser": Slot(name=name)})
-    generator = build_generator(run, Slot(name="diffusion" if name in denoisers else name))
+    latents = build_generator(run, Slot(name="diffusion" if name in denoisers else name))
     with tempfile.TemporaryDirectory() as folder:
-        fitted = generator.fit(
-            own.standardise(x[index["train"]]),
-            scaler.standardise(x[index["validation"]]),
+        fitted = latents.fit(
+            x[rows["train"]],
+            x[rows["validation"]],
             mask,
             seed=seed,
             checkpoint=Path(folder),
             log=lambda step, values: None,
         )
-    count = len(index["test"])
-    drawn, log_scale = split(layout, scaler.restore(generator.sample(count, seed=derived_seed(seed, "draw"))))
-    facts, clouds = [], []
-    for k, (row, scale) in enumerate(zip(space.decode(drawn), log_scale.exp().tolist(), strict=True)):
-        surface = mesh_field(numpy_field(inr, row), resolution=RESOLUTION)
-        if surface is None:
-            facts.append({"empty": True})
-            continue
-        facts.append(
-            {
-                "empty": False,
-                "closed": is_closed(surface) and is_oriented(surface),
-                "components": component_count(surface),
-                "volume_ml": signed_volume(surface) * scale**3 / 1000,
-            }
-        )
-        clouds.append(cloud(surface, 100_000 + k))
+    generator = Generator(inr, space, latents, layout, scaler, "cpu", name)
+    samples = list(generator.mesh(*generator.codes(len(index["test"]), seed=seed), resolution=RESOLUTION))
+    clouds = [cloud(s.surface, 100_000 + k) for k, s in enumerate(samples) if s.surface is not None]
     real, between = real_distances(work, population)
     generated = np.stack(clouds)
     return {
         "fold": fold,
         "seed": seed,
         "generator": name,
-        "n": {part: len(rows) for part, rows in index.items()},
-        "index": {part: rows.tolist() for part, rows in index.items()},
+        "n": {split: len(numbers) for split, numbers in index.items()},
+        "index": {split: numbers.tolist() for split, numbers in index.items()},
         "best_step": fitted.get("best_step"),
         "best_loss": fitted.get("best_loss"),
-        "facts": facts,
+        "facts": [facts_of(sample) for sample in samples],
         "volume_real_ml": [shapes[k].volume_ml for k in index["test"]],
         "generated_generated": pairwise_chamfer(generated, workers=1).tolist(),
         "generated_test": pairwise_chamfer(generated, real[index["test"]], workers=1).tolist(),
@@ -202,10 +188,7 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
         null.append(scores(sets))
     null = np.array(null)
     facts = [fact for result in results for fact in result["facts"]]
-    good = [
-        not f["empty"] and f["closed"] and f["components"] == 1 and VOLUME_ML[0] <= f["volume_ml"] <= VOLUME_ML[1]
-        for f in facts
-    ]
+    good = [is_valid(each) for each in facts]
     near = np.concatenate([r["generated_train_nearest"] for r in results])
     held = np.concatenate([r["test_train_nearest"] for r in results])
     valid = wilson_interval(sum(good), len(good))

@@ -16,7 +16,7 @@ from shapegen.model import load_model
 from shapegen.protocols import LatentGenerator, Log
 from shapegen.sample_scores import energy_scores, nearest_ratio, one_nna
 from shapegen.shape_probe import ShapeProbe, probe_points
-from shapegen.store import derived_seed
+from shapegen.store import derived_seed, part
 from shapegen.training_latents import training_latents
 
 if TYPE_CHECKING:
@@ -156,9 +156,7 @@ class Auto:
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.choice = int(state["choice"])
         self.chosen = self._build(self.choice)
-        self.chosen.load_state(
-            {name.removeprefix("chosen."): value for name, value in state.items() if name.startswith("chosen.")}
-        )
+        self.chosen.load_state(part(state, "chosen"))
 
     def _chosen(self) -> LatentGenerator:
         if self.chosen is None:

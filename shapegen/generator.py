@@ -17,7 +17,7 @@ from shapegen.geometry.surface import Surface
 from shapegen.inr.field import numpy_field
 from shapegen.model import build_model, load_model
 from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
-from shapegen.store import derived_seed, read_json, read_tensors
+from shapegen.store import derived_seed, part, read_json, read_tensors
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -98,7 +98,7 @@ def load_generator(run: Run, *, needed_by: str) -> Generator:
     folder = run.require("train", needed_by=needed_by)
     state = _read_state(folder, LatentLayout(space.mask))
     name = made_by(read_json(folder / "train.json"))
-    return _restored(run, inr, space, _part(state, "generator."), _part(state, "scaler."), name)
+    return _restored(run, inr, space, part(state, "generator"), part(state, "scaler"), name)
 
 
 def restore_generator(
@@ -127,10 +127,6 @@ def _restored(
     latents.load_state(generator)
     layout = LatentLayout(space.mask)
     return Generator(inr, space, latents, layout, LatentScaler.from_state(scaler), run.device, name)
-
-
-def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _read_state(folder: Path, layout: LatentLayout) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.errors import ConfigError, CorruptFileError
 from shapegen.run import Run
 from shapegen.settings import load_config
-from shapegen.store import read_json, read_tensors, sha256_file, write_json, write_tensors
+from shapegen.store import part, read_json, read_tensors, sha256_file, write_json, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ class Pretrained:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """Return the state of `space`, `generator` or `scaler`."""
-        return {key[len(name) + 1 :]: value for key, value in self.tensors.items() if key.startswith(f"{name}.")}
+        return part(self.tensors, name)
 
     def config(self, catalog: Catalog) -> RunConfig:
         """Return a configuration with this generator's parts; the rest is default.
@@ -78,9 +78,9 @@ class Pretrained:
         `facts["finetune"]`, and its hash as `start`."""
         changed = self.facts.get("finetune", {})
         parts = {}
-        for part in PARTS:
-            own, other = self.facts["config"][part], changed.get(part, {})
-            parts[part] = {**(own if isinstance(own, Mapping) else {"name": own}), **other} if other else own
+        for name in PARTS:
+            own, other = self.facts["config"][name], changed.get(name, {})
+            parts[name] = {**(own if isinstance(own, Mapping) else {"name": own}), **other} if other else own
         return {**parts, "start": self.sha256}
 
     def run(self, catalog: Catalog) -> Run:
@@ -137,7 +137,7 @@ def freeze(run: Run, folder: Path, *, half: bool, facts: Mapping[str, Any] | Non
         "generator": generator.latents.state(),
         "scaler": generator.scaler.state(),
     }
-    tensors = {f"{part}.{name}": value for part, state in states.items() for name, value in state.items()}
+    tensors = {f"{kind}.{name}": value for kind, state in states.items() for name, value in state.items()}
     write_tensors(folder / TENSORS, {name: _halved(value) if half else value for name, value in tensors.items()})
     train = Population.load(run.require("prepare", needed_by="freezing")).of("train")
     scales = [shape.placement.scale for shape in train]
@@ -150,7 +150,7 @@ def freeze(run: Run, folder: Path, *, half: bool, facts: Mapping[str, Any] | Non
         "made_with": run.manifest.get("shapegen"),
         "organ": run.config.organ.name,
         "seed": run.seed,
-        "config": {**{part: config[part] for part in PARTS}, "sample": {"resolution": config["sample"]["resolution"]}},
+        "config": {**{name: config[name] for name in PARTS}, "sample": {"resolution": config["sample"]["resolution"]}},
         "generator": generator.name,
         "plugins": {name: source for name, source in plugins.items() if name.partition("/")[0] in KINDS},
         "placement": {

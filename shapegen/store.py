@@ -74,6 +74,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
 
 
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors called `<name>.*` without that beginning: one of several states in one file."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
     """Write numpy arrays as safetensors, without importing torch."""
     import numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from shapegen.start import starting_point
 from shapegen.store import read_json, read_tensors
 
 if TYPE_CHECKING:
+    from shapegen.config import DiffusionConfig
     from shapegen.protocols import WeightSpace
     from shapegen.run import Run
 
@@ -64,7 +66,25 @@ def training_latents(run: Run, space: WeightSpace) -> TrainingLatents:
         # the pretrained coordinates: its scaler already has the spread of shapes that its space has never seen
         scaler = LatentScaler.from_state(start.part("scaler"))
         return TrainingLatents(population=population, layout=layout, scaler=scaler, x=scaler.standardise(x))
-    own = fit_scaler(layout, x[rows["train"]], standardisation=run.config.diffusion.standardise)
-    scaler = calibrated(layout, own, x[rows["validation"]]) if run.config.diffusion.calibrate else own
-    x = torch.where(rows["train"][:, None, None], own.standardise(x), scaler.standardise(x))
+    scaler, x = standardised(layout, x, rows, run.config.diffusion)
     return TrainingLatents(population=population, layout=layout, scaler=scaler, x=x)
+
+
+def standardised(
+    layout: LatentLayout, x: Tensor, rows: Mapping[Split, Tensor], options: DiffusionConfig
+) -> tuple[LatentScaler, Tensor]:
+    """Standardise latents.
+
+    Args:
+        layout: of x.
+        x: [shapes, tokens, width].
+        rows: bool [shapes] of the splits train and validation.
+        options: `standardise` and `calibrate` count.
+
+    Returns:
+        The scaler that restores samples, its spread calibrated on the validation rows; and x, the training rows by
+        their own mean and spread, the others by that scaler.
+    """
+    own = fit_scaler(layout, x[rows["train"]], standardisation=options.standardise)
+    scaler = calibrated(layout, own, x[rows["validation"]]) if options.calibrate else own
+    return scaler, torch.where(rows["train"][:, None, None], own.standardise(x), scaler.standardise(x))

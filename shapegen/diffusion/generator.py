@@ -16,12 +16,12 @@ from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
 from shapegen.errors import ConfigError
 from shapegen.protocols import Log
-from shapegen.store import derived_seed
+from shapegen.store import derived_seed, part
 
 if TYPE_CHECKING:
     from shapegen.run import Run
 
-NETWORK = "network."
+NETWORK = "network"
 
 
 class Diffusion:
@@ -115,7 +115,7 @@ class Diffusion:
         )
 
     def state(self) -> dict[str, Tensor]:
-        return {"mask": self.mask, **{f"{NETWORK}{name}": value for name, value in self.network.state_dict().items()}}
+        return {"mask": self.mask, **{f"{NETWORK}.{name}": value for name, value in self.network.state_dict().items()}}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.mask = state["mask"]
@@ -138,9 +138,7 @@ class Diffusion:
 
 def _write(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load what `Diffusion.state` holds of the network; RuntimeError where it does not fit."""
-    network.load_state_dict(
-        {name.removeprefix(NETWORK): value for name, value in state.items() if name.startswith(NETWORK)}
-    )
+    network.load_state_dict(part(state, NETWORK))
 
 
 def build_network(run: Run, *, tokens: int, width: int) -> nn.Module:

@@ -78,7 +78,7 @@ def draw(
             file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
             if sample.surface is not None:
                 write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
-            rows.append({"id": name, "file": file, **_facts(sample)})
+            rows.append({"id": name, "file": file, **facts_of(sample)})
             weights.append(sample.weights)
             advance(1)
     write_tensors(out / "codes.safetensors", {"codes": codes, "scales": scales})
@@ -97,7 +97,7 @@ def draw(
     return result
 
 
-def _facts(sample: Sample) -> dict[str, Any]:
+def facts_of(sample: Sample) -> dict[str, Any]:
     """Say what is true of a sample before any filter: nothing is dropped, levelled or repaired."""
     from shapegen.geometry.surface import component_count, is_closed, is_oriented, largest_component, signed_volume
 
