@@ -183,7 +183,7 @@ def test_expected_distances_share_one_search(counted):
 
 @pytest.mark.parametrize("name", ["cd", "emd"])
 def test_what_was_computed_before_a_kill_is_not_computed_again(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(table_module, "_SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(table_module, "SECONDS_BETWEEN_SAVES", 0.0)
     monkeypatch.setattr(table_module, "_SHARE_OF_TIME", 1e9)
     expected = make_sets().distances("generated", "reference", name, 24)
 

@@ -108,7 +108,7 @@ def test_cheap_facts_are_what_the_sample_stage_writes():
     import torch
 
     from shapegen.generator import Sample
-    from shapegen.stages.sample import _facts
+    from shapegen.stages.sample import facts_of
 
-    written = _facts(Sample(torch.zeros(1, 1), torch.zeros(1), 250.0, liver()))
+    written = facts_of(Sample(torch.zeros(1, 1), torch.zeros(1), 250.0, liver()))
     assert {key: written[key] for key in cheap_facts(liver())} == cheap_facts(liver())

@@ -99,16 +99,13 @@ def draw(
 
 def facts_of(sample: Sample) -> dict[str, Any]:
     """Say what is true of a sample before any filter: nothing is dropped, levelled or repaired."""
-    from shapegen.geometry.surface import component_count, is_closed, is_oriented, largest_component, signed_volume
+    from shapegen.geometry.surface import largest_component
+    from shapegen.metrics.validity import cheap_facts
 
     if sample.surface is None:
         return {"empty": True, "scale_mm": sample.scale_mm}
     return {
-        "empty": False,
+        **cheap_facts(sample.surface),
         "scale_mm": sample.scale_mm,
-        "volume_ml": signed_volume(sample.surface) / 1000,
-        "components": component_count(sample.surface),
         "largest_component_share": largest_component(sample.surface)[1],
-        "closed": is_closed(sample.surface),
-        "oriented": is_oriented(sample.surface),
     }
