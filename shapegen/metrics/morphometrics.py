@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from shapegen.geometry.surface import Surface, area, extents, sample_points, signed_volume
 from shapegen.metrics.smoothed import DistanceLattice, distance_lattice
 from shapegen.metrics.thickness import local_thickness
-from shapegen.metrics.threads import as_done
 
 if TYPE_CHECKING:
     from shapegen.metrics.bank import ShapeBank
@@ -130,8 +130,13 @@ class Morphometrics:
     ) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Yield the number and the row [len(UNITS)] of each shape; in threads, since the libraries release the GIL."""
 
-        def row(k: int) -> tuple[int, NDArray[np.float64]]:
-            found = morphometrics(bank.surface(int(numbers[k])), spacing=self.spacing, smoothing=self.smoothing)
-            return int(numbers[k]), np.array([found[name] for name in UNITS])
+        def row(number: int) -> NDArray[np.float64]:
+            found = morphometrics(bank.surface(number), spacing=self.spacing, smoothing=self.smoothing)
+            return np.array([found[name] for name in UNITS])
 
-        yield from as_done(row, len(numbers), workers=workers)
+        with ThreadPoolExecutor(workers) as pool:
+            # In order, so that one that fails loses none before it; in chunks: results wait to be saved no longer than
+            # a chunk takes.
+            chunks: Sequence[NDArray[np.int64]] = np.array_split(numbers, max(1, len(numbers) // (4 * workers)))
+            for chunk in chunks:
+                yield from zip(map(int, chunk), pool.map(row, map(int, chunk)), strict=True)
