@@ -4,10 +4,10 @@
     python benchmarks/quality.py runs/all --fold 0 --seed 0 --generator transformer --reconstruction
     python benchmarks/quality.py runs/all --pool                                 # the table
 
-Every fold learns its own weight space and denoiser from its training patients, with the defaults of the run's
-configuration. The rigid alignment is that of the prepared run, whose template comes from its own training split: it
-sets a pose, no shape. Generation compares as many samples as the fold has test shapes with these; the null row is
-equally large draws of the fold's real training shapes. Pooled: counts are added over the folds, in each draw too.
+Every fold learns its own weight space and denoiser from its training patients. The rigid alignment is that of the
+prepared run, whose template comes from its own training split: it sets a pose, no shape. Generation compares as many
+samples as the fold has test shapes with these; the null row is equally large draws of the fold's real training shapes.
+Pooled: counts are added over the folds, in each draw too. Settings are today's defaults, changed by --set.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import mannwhitneyu, wasserstein_distance
 
 from shapegen.config import Slot
 from shapegen.data.population import SPLITS, Population, Shape
@@ -40,6 +41,7 @@ from shapegen.metrics.normalise import normalised_points
 from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
 from shapegen.model import build_model
 from shapegen.run import Run
+from shapegen.settings import load_config
 from shapegen.stages.sample import facts_of
 from shapegen.store import part, read_tensors, write_tensors
 from shapegen.training_latents import standardised
@@ -115,8 +117,8 @@ def reconstruction(run: Run, population: Population, work: Path, *, fold: int, s
     return {"fold": fold, "code": reconstruct(inr, decoded, test), "own-inr": reconstruct(inr, fitted, test)}
 
 
-def generation(run: Run, population: Population, work: Path, *, fold: int, seed: int, name: str) -> dict:
-    """Fit a generator of the fold's latents, draw as many samples as there are test shapes, and measure distances.
+def generation(run: Run, population: Population, work: Path, *, fold: int, seed: int, name: str, draws: int) -> dict:
+    """Fit a generator of the fold's latents, draw sets as large as the test split, and measure distances.
 
     `name` is a denoiser, or a generator other than diffusion.
     """
@@ -141,10 +143,22 @@ def generation(run: Run, population: Population, work: Path, *, fold: int, seed:
             log=lambda step, values: None,
         )
     generator = Generator(inr, space, latents, layout, scaler, "cpu", name)
-    samples = list(generator.mesh(*generator.codes(len(index["test"]), seed=seed), resolution=RESOLUTION))
-    clouds = [cloud(s.surface, 100_000 + k) for k, s in enumerate(samples) if s.surface is not None]
+    count = draws * len(index["test"])
+    samples = list(generator.mesh(*generator.codes(count, seed=seed), resolution=RESOLUTION))
+    clouds = [cloud(s.surface, 100_000 + k) if s.surface is not None else None for k, s in enumerate(samples)]
     real, between = real_distances(work, population)
-    generated = np.stack(clouds)
+    sets = []
+    for draw in range(draws):
+        generated = np.stack([each for each in clouds[draw::draws] if each is not None])
+        sets.append(
+            {
+                "generated_generated": pairwise_chamfer(generated, workers=1).tolist(),
+                "generated_test": pairwise_chamfer(generated, real[index["test"]], workers=1).tolist(),
+                "generated_train_nearest": pairwise_chamfer(generated, real[index["train"]], workers=1)
+                .min(axis=1)
+                .tolist(),
+            }
+        )
     return {
         "fold": fold,
         "seed": seed,
@@ -154,61 +168,88 @@ def generation(run: Run, population: Population, work: Path, *, fold: int, seed:
         "best_step": fitted.get("best_step"),
         "best_loss": fitted.get("best_loss"),
         "facts": [facts_of(sample) for sample in samples],
+        "volumes_ml": [shape.volume_ml for shape in shapes],
         "volume_real_ml": [shapes[k].volume_ml for k in index["test"]],
-        "generated_generated": pairwise_chamfer(generated, workers=1).tolist(),
-        "generated_test": pairwise_chamfer(generated, real[index["test"]], workers=1).tolist(),
-        "generated_train_nearest": pairwise_chamfer(generated, real[index["train"]], workers=1).min(axis=1).tolist(),
+        "sets": sets,
         "test_train_nearest": between[np.ix_(index["test"], index["train"])].min(axis=1).tolist(),
         "seconds": time.perf_counter() - begin,
     }
 
 
 def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> dict:
-    """Add the folds up, and the same for equally large draws of real training shapes."""
+    """Add the folds up, average over the generator's sets, and do the same for equally large draws of real training
+    shapes."""
     rng = np.random.default_rng(0)
-    parts = []
-    for result in results:
-        test = np.array(result["index"]["test"])
-        within = between[np.ix_(test, test)]
-        gg, gt = np.array(result["generated_generated"]), np.array(result["generated_test"])
-        parts.append((result, test, within, gg, gt))
+    tests = [np.array(result["index"]["test"]) for result in results]
+    within = [between[np.ix_(test, test)] for test in tests]
 
     def scores(sets) -> tuple[float, float, float]:
         cov = np.concatenate([covered(across) for _, across, _ in sets]).mean()
         own = np.concatenate([nearest_is_own(*each) for each in sets]).mean()
         return 100 * np.concatenate([nearest_distances(across) for _, across, _ in sets]).mean(), 100 * cov, 100 * own
 
-    ours = scores([(gg, gt, within) for _, _, within, gg, gt in parts])
-    null = []
+    ours = []
+    for number in range(len(results[0]["sets"])):
+        drawn = [result["sets"][number] for result in results]
+        ours.append(
+            scores(
+                [
+                    (np.array(each["generated_generated"]), np.array(each["generated_test"]), own)
+                    for each, own in zip(drawn, within, strict=True)
+                ]
+            )
+        )
+    null, copied = [], []
     for _ in range(draws):
-        sets = []
-        for result, test, within, gg, _ in parts:
-            chosen = rng.choice(result["index"]["train"], size=len(gg), replace=False)
-            sets.append((between[np.ix_(chosen, chosen)], between[np.ix_(chosen, test)], within))
+        sets, distances = [], []
+        for result, test, own in zip(results, tests, within, strict=True):
+            chosen = rng.choice(result["index"]["train"], size=len(test), replace=False)
+            sets.append((between[np.ix_(chosen, chosen)], between[np.ix_(chosen, test)], own))
+            distances.append(volume_distance([result["volumes_ml"][k] for k in chosen], result["volume_real_ml"]))
         null.append(scores(sets))
+        copied.append(np.mean(distances))
     null = np.array(null)
     facts = [fact for result in results for fact in result["facts"]]
     good = [is_valid(each) for each in facts]
-    near = np.concatenate([r["generated_train_nearest"] for r in results])
+    near = np.concatenate([each["generated_train_nearest"] for r in results for each in r["sets"]])
     held = np.concatenate([r["test_train_nearest"] for r in results])
+    tests_of_copying = [
+        copying_z([x for r in results for x in r["sets"][number]["generated_train_nearest"]], held)
+        for number in range(len(results[0]["sets"]))
+    ]
     valid = wilson_interval(sum(good), len(good))
-    summary = {
-        "n": len(facts),
+    volumes = [
+        volume_distance([f["volume_ml"] for f in r["facts"] if not f["empty"]], r["volume_real_ml"]) for r in results
+    ]
+    names = ("mmd-cd", "coverage-cd", "one-nna-cd")
+    return {
+        "n": len(held),
+        "sets": len(ours),
         "folds": [r["fold"] for r in results],
-        "generated": dict(zip(("mmd-cd", "coverage-cd", "one-nna-cd"), ours, strict=True)),
-        "null": {
-            name: {"mean": null[:, k].mean(), **band(null[:, k])}
-            for k, name in enumerate(("mmd-cd", "coverage-cd", "one-nna-cd"))
-        },
+        "generated": dict(zip(names, np.mean(ours, axis=0), strict=True)),
+        "deviation_between_sets": dict(zip(names, np.std(ours, axis=0), strict=True)),
+        "null": {name: {"mean": null[:, k].mean(), **band(null[:, k])} for k, name in enumerate(names)},
         "nearest_training": {
             "generated": 100 * near.mean(),
             "held_out": 100 * held.mean(),
             "ratio": near.mean() / held.mean(),
             "generated_below_half_held_out_median": float((near < 0.5 * np.median(held)).mean()),
+            "copying_z": float(np.mean(tests_of_copying)),
         },
+        "volume_wasserstein_ml": {"generated": np.mean(volumes), "null": band(np.array(copied))},
         "valid": {"value": valid.value, "low": valid.low, "high": valid.high},
     }
-    return summary
+
+
+def copying_z(generated: list[float], held_out: np.ndarray) -> float:
+    """Return the data-copying test's Z_U (Meehan et al. 2020): below -2 samples lie too near to the training set."""
+    statistic = mannwhitneyu(generated, held_out).statistic
+    m, n = len(generated), len(held_out)
+    return float((statistic - m * n / 2) / math.sqrt(m * n * (m + n + 1) / 12))
+
+
+def volume_distance(volumes: list[float], real: list[float]) -> float:
+    return float(wasserstein_distance(volumes, real))
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -226,6 +267,8 @@ def main() -> None:
     parser.add_argument("--fold", type=int, action="append", default=[], choices=range(FOLDS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--generator", action="append", default=[], help="a denoiser, or a generator; several times")
+    parser.add_argument("--draws", type=int, default=5, help="sets drawn from each generator, over which is averaged")
+    parser.add_argument("--set", action="append", default=[], help="key=value, as for `shapegen run`; give --work too")
     parser.add_argument("--reconstruction", action="store_true")
     parser.add_argument("--pool", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality"))
@@ -235,10 +278,11 @@ def main() -> None:
     work = options.work or options.run / "quality"
     work.mkdir(parents=True, exist_ok=True)
     population = Population.load(options.run / "prepare")
-    run = Run.open(options.run, catalog=discover(), lock=False)
+    catalog = discover()
+    run = Run.open(options.run, catalog=catalog, config=load_config(catalog, sets=options.set), lock=False)
     for fold in options.fold:
         for name in options.generator:
-            result = generation(run, population, work, fold=fold, seed=options.seed, name=name)
+            result = generation(run, population, work, fold=fold, seed=options.seed, name=name, draws=options.draws)
             (work / f"{name}-{fold}-{options.seed}.json").write_text(json.dumps(result))
             print(f"fold {fold}, seed {options.seed}, {name}: {result['seconds']:.0f} s", flush=True)
         if options.reconstruction:

@@ -87,6 +87,9 @@ class SplitConfig(Config):
 class PrepareConfig(Config):
     """From files to aligned shapes with training samples."""
 
+    limit: int | None = Field(
+        default=None, ge=4, description="Use at most so many files, evenly spread over their names; null: all."
+    )
     samples: int = Field(default=60000, ge=1000, description="Points with signed distance for each shape.")
     sigma: float = Field(
         default=0.02,

@@ -8,8 +8,8 @@ from typing import Any
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # about a minute on 2 cores, from the embedded population to the report: shows that everything works, not quality
     "smoke": {
-        "prepare": {"samples": 6000},
-        "weight_space": {"name": "subspace", "size": 16, "steps": 200, "encode_steps": 40},
+        "prepare": {"limit": 40, "samples": 6000},
+        "weight_space": {"name": "subspace", "size": 16, "steps": 200, "blends": 100, "encode_steps": 40},
         "fit": {"refine_steps": 20, "refine_points": 512, "refine_learning_rate": 3e-4, "reconstruct_train": 2},
         "diffusion": {"steps": 120, "batch": 32, "evaluate_every": 40, "sampler_steps": 12},
         "sample": {"count": 8, "resolution": 48},

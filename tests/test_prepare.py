@@ -192,6 +192,12 @@ def test_samples_of_another_placement_are_made_again(livers, make_run):
     assert target.read_bytes() == before
 
 
+def test_a_limit_takes_files_evenly(livers, make_run):
+    run = make_run(livers, **{"prepare.limit": 4})
+    assert [shape.id for shape in compute(run)] == [f"livers/p{seed}" for seed in (0, 1, 3, 5)]
+    assert [shape.id for shape in compute(make_run(livers, "all", **{"prepare.limit": 7}))][-1] == "livers/p6"
+
+
 def test_folds_and_files_decide_the_split(livers, make_run, tmp_path):
     shared = {"cache": str(tmp_path / "cache")}
     tested = []

@@ -88,6 +88,32 @@ def test_training_codes_are_standardised_along_principal_axes():
     torch.testing.assert_close(new.mean(0), torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-4)
 
 
+def test_blends_are_a_prior_of_the_axes_and_leave_the_shapes_at_the_centre():
+    space = Subspace(FAST, small_siren())
+    mean, basis = torch.randn(space.layout.size), torch.randn(5, space.layout.size)
+    codes = torch.cat([torch.randn(8, 5) + 1, 3 * torch.randn(40, 5)])
+    before = mean + space.scale * (codes @ basis)
+    space._settle(mean, basis, codes, FieldSamples(torch.rand(8, 300, 3) - 0.5, torch.zeros(8, 300)))
+    new = torch.linalg.lstsq((space.scale * space.basis).double().T, (before - space.mean).double().T).solution.T
+    torch.testing.assert_close(new[:8].mean(0), torch.zeros(5, dtype=torch.float64), rtol=0, atol=1e-4)
+    weight = torch.tensor([1.0] * 8 + [5 / 40] * 40, dtype=torch.float64)  # 40 blends count as K = 5 shapes
+    covariance = (weight[:, None] * new).T @ new / (weight.sum() - 1)
+    torch.testing.assert_close(covariance, torch.eye(5, dtype=torch.float64), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("blends", [0, 30])
+def test_a_step_draws_shapes_and_blends_in_their_shares(ellipsoids, blends):
+    space = Subspace(FAST.model_copy(update={"blends": blends, "blend_share": 0.5}), small_siren())
+    train = ellipsoids.of("train")
+    made, basis, codes = space._begin(train, 0, "cpu")
+    assert (len(made), len(basis), len(codes)) == (blends, 8, 12 + blends)
+    rows, points, distances = space._batch(load_samples(train), made, torch.Generator().manual_seed(0))
+    assert points.shape == (6, 256, 3)
+    assert distances.shape == (6, 256)
+    assert (rows >= 12).sum() == (3 if blends else 0)
+    assert rows.max() < len(codes)
+
+
 def test_the_first_axes_change_the_field_most(fitted, ellipsoids):
     inr, space = fitted
     points = load_samples(ellipsoids.of("train")).points[:, :400].reshape(1, -1, 3)

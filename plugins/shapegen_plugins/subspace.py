@@ -19,13 +19,14 @@ from shapegen.inr.layout import layer_scale, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
 from shapegen.protocols import Log
 from shapegen.store import derived_seed
+from shapegen_plugins.blends import PARENTS, Blends, lattices_of, make_blends, principal_codes
 from shapegen_plugins.flat_codes import from_tokens, to_tokens, token_mask
 
 if TYPE_CHECKING:
     from shapegen_plugins.weight_spaces import SubspaceConfig
 
 
-_SETTLING_POINTS = 4096
+_SETTLING_POINTS = 2048
 
 
 class Subspace:
@@ -69,12 +70,13 @@ class Subspace:
         return token_mask(self.size, self.width)
 
     def fit(self, shapes: Sequence[Shape], *, seed: int, device: str, checkpoint: Path, log: Log) -> None:
-        """Learn w0, B and the codes of the training shapes together.
+        """Learn w0, B and the codes of the training shapes and of their blends together.
 
-        After `start_from` it goes on with that plane, and the codes keep its coordinates.
+        Codes start at the principal coordinates of the shapes' fields. Each step draws `batch` shapes, `blend_share` of
+        them blends, and `points` samples of each; loss = mean field loss + penalty * |z|^2 / K. Codes of a step are
+        those of its shapes only.
 
-        Each step draws `batch` shapes and `points` samples of each; loss = mean field loss + penalty * |z|^2 / K.
-        Codes of a step are those of its shapes only.
+        After `start_from` it goes on with that plane, without blends, and the codes keep its coordinates.
 
         Raises:
             TrainingDivergedError: the loss is not finite.
@@ -82,14 +84,12 @@ class Subspace:
         config = self.config
         samples = load_samples(shapes).to(device)
         mean = self.mean.to(device).clone().requires_grad_(True)
+        blends = None
         if self.started:
             basis = self.basis.clone()
             codes = from_tokens(self.encode(shapes, seed=seed, device=device), self.size)
         else:
-            size = min(config.size, max(1, len(shapes) - 1))
-            generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
-            basis = torch.randn(size, self.layout.size, generator=generator).mul_(config.start / math.sqrt(size))
-            codes = torch.randn(len(shapes), size, generator=generator)
+            blends, basis, codes = self._begin(shapes, seed, device)
         basis = basis.to(device).requires_grad_(True)
         codes = codes.to(device).requires_grad_(True)
         scale = self.scale.to(device)
@@ -100,8 +100,7 @@ class Subspace:
         state = Checkpoint(checkpoint, {"mean": mean, "basis": basis, "codes": codes}, optimiser)
         for step in range(state.resume(), config.steps):
             generator = torch.Generator().manual_seed(derived_seed(seed, "subspace", step))
-            chosen = torch.randperm(len(shapes), generator=generator)[: config.batch].to(device)
-            points, distances = samples.draw(config.points, generator, chosen)
+            chosen, points, distances = self._batch(samples, blends, generator)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * warmup_cosine(step, config.steps)
             z = codes[chosen]
@@ -124,21 +123,55 @@ class Subspace:
             return
         self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu(), samples.to("cpu"))
 
+    def _begin(self, shapes: Sequence[Shape], seed: int, device: str) -> tuple[Blends, Tensor, Tensor]:
+        """Return the blends, a random basis [K, parameters] and the codes [n + blends, K] to begin with."""
+        size = min(self.config.size, max(1, len(shapes) - 1))
+        lattices = lattices_of(shapes).to(device)
+        blends = make_blends(lattices[:PARENTS], self.config.blends, scale=self.config.blend_scale, seed=seed)
+        codes, spread = principal_codes(lattices, blends, size)
+        generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
+        basis = torch.randn(size, self.layout.size, generator=generator).mul_(self.config.start / math.sqrt(size))
+        return blends, basis * spread.cpu()[:, None], codes
+
+    def _batch(
+        self, samples: FieldSamples, blends: Blends | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw a step's rows of codes [b], points [b, m, 3] and distances [b, m]: shapes, then blends."""
+        config, device = self.config, samples.points.device
+        mixed = round(config.batch * config.blend_share) if blends else 0
+        chosen = torch.randperm(len(samples), generator=generator)[: max(1, config.batch - mixed)].to(device)
+        points, distances = samples.draw(config.points, generator, chosen)
+        if not blends or not mixed:
+            return chosen, points, distances
+        which = torch.randint(len(blends), (mixed,), generator=generator).to(device)
+        more = blends.draw(which, samples, config.points, generator)
+        rows = torch.cat([chosen, len(samples) + which])
+        return rows, torch.cat([points, more[0]]), torch.cat([distances, more[1]])
+
     def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor, samples: FieldSamples) -> None:
         """Rotate and scale the plane's axes.
 
-        Then the training codes have zero mean and unit covariance, and the axes are ordered by how far one standard
-        deviation along them moves the field near the surfaces.
+        Then the codes have zero mean and unit covariance, and the axes are ordered by how far one standard deviation
+        along them moves the field near the surfaces.
+
+        Args:
+            codes: [n + v, K] of the n shapes of `samples` and of v blends. The mean is the shapes'; to the covariance
+                all blends together add as much as K shapes, as a prior where shapes are few for their dimensions.
         """
-        centre = codes.mean(dim=0)
-        left, singular, axes = torch.linalg.svd(codes - centre, full_matrices=False)
-        root = math.sqrt(max(1, len(codes) - 1))
+        shapes = len(samples)
+        weight = torch.ones(len(codes))
+        weight[shapes:] = min(1.0, codes.shape[1] / max(1, len(codes) - shapes))
+        centre = codes[:shapes].mean(dim=0)
+        left, singular, axes = torch.linalg.svd(weight.sqrt()[:, None] * (codes - centre), full_matrices=False)
+        root = math.sqrt(max(1.0, float(weight.sum()) - 1))
         self.mean = mean + self.scale * (centre @ basis)
         self.basis = singular[:, None] / root * (axes @ basis)
-        # Any rotation keeps the codes white; this one diagonalises the linear part of code -> field. Its least-squares
-        # fit is one product, since the columns of `left` are orthonormal and have no mean.
-        points = samples.points[:, : math.ceil(_SETTLING_POINTS / len(codes))].reshape(-1, 3)
-        linear = left.double().T @ self._field(left * root, points).double()
+        # Any rotation keeps the codes white; this one diagonalises the linear part of code -> field. Its weighted
+        # least-squares fit is one product, since the columns of `left` are orthonormal.
+        points = samples.points[:, : math.ceil(_SETTLING_POINTS / shapes)].reshape(-1, 3)
+        field = self._field(left * root / weight.sqrt()[:, None], points).double()
+        field = field - field[:shapes].mean(dim=0)
+        linear = left.double().T @ (weight.sqrt().double()[:, None] * field)
         self.basis = torch.linalg.svd(linear, full_matrices=False)[0].T.to(basis) @ self.basis
 
     def _field(self, flat: Tensor, points: Tensor) -> Tensor:
@@ -170,7 +203,7 @@ class Subspace:
         optimiser = torch.optim.Adam([codes], lr=config.encode_learning_rate, betas=(0.9, 0.99))
         for step in range(config.encode_steps):
             generator = torch.Generator().manual_seed(derived_seed(seed, "encode", step))
-            points, distances = samples.draw(config.points, generator)
+            points, distances = samples.draw(config.encode_points, generator)
             optimiser.param_groups[0]["lr"] = config.encode_learning_rate * warmup_cosine(step, config.encode_steps)
             output = evaluate(self.inr, mean + scale * (codes @ basis), points, layout=self.layout)
             # The penalty is the log of the prior N(0, I): a code that the data do not determine stays at the mean.

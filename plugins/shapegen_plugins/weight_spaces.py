@@ -11,17 +11,23 @@ from shapegen import Config, Plugin, hookimpl
 
 
 class SubspaceConfig(Config):
-    size: int = Field(64, ge=1, description="K, dimensions of the plane (at most the training shapes less one).")
+    size: int = Field(128, ge=1, description="K, dimensions of the plane (at most the training shapes less one).")
     steps: int = Field(3200, ge=1, description="Optimiser steps.")
-    batch: int = Field(8, ge=1, description="Shapes in each step.")
-    points: int = Field(512, ge=1, description="Samples of each shape in each step.")
+    batch: int = Field(16, ge=1, description="Shapes in each step, blends included.")
+    points: int = Field(256, ge=1, description="Samples of each shape in each step.")
     learning_rate: float = Field(
-        2e-3, gt=0, description="Peak rate of the mean network and the basis (Adam, warm-up and cosine)."
+        1e-3, gt=0, description="Peak rate of the mean network and the basis (Adam, warm-up and cosine)."
     )
     start: float = Field(0.1, gt=0, description="Size of a code's initial effect, in units of the layer's weights.")
-    code_learning_rate: float = Field(3e-2, gt=0, description="Peak rate of the codes.")
-    penalty: float = Field(1e-3, ge=0, description="Weight of the mean squared code in the loss.")
+    code_learning_rate: float = Field(1e-2, gt=0, description="Peak rate of the codes.")
+    penalty: float = Field(3e-4, ge=0, description="Weight of the mean squared code in the loss.")
+    blends: int = Field(2000, ge=0, description="Shapes made of two training shapes each, learned with them; 0: none.")
+    blend_scale: float = Field(
+        0.15, gt=0, description="Length over which a blend goes from one shape to the other, canonical units."
+    )
+    blend_share: float = Field(0.7, ge=0, lt=1, description="Share of blends in each step.")
     encode_steps: int = Field(200, ge=1, description="Steps to fit the code of a new shape.")
+    encode_points: int = Field(512, ge=1, description="Samples in each of these steps.")
     encode_learning_rate: float = Field(0.1, gt=0, description="Peak rate when the code of a new shape is fitted.")
     token_width: int = Field(8, ge=1, description="Code entries in each token that the denoiser sees.")
 

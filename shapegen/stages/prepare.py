@@ -67,6 +67,10 @@ def compute(run: Run, folder: Path) -> None:
     organ: Organ = run.build("organ", run.config.organ)
     items, unusable = run.scan()
     notes = _organ_notes(organ, run.config.data)
+    limit = run.config.prepare.limit
+    if limit is not None and limit < len(items):
+        notes.append(f"{limit} of {len(items)} files are used, as prepare.limit says")
+        items = [items[k * len(items) // limit] for k in range(limit)]
     workers = worker_count(run.config.prepare.workers, len(items))
     cache = run.cache / "items"
     read, failed = _read_all(run, organ, items, cache=cache, workers=workers)
