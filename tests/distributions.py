@@ -78,6 +78,7 @@ class Subspace(Config):
     size: int = 64
     steps: int = 10
     encode_steps: int = 10
+    blends: int = 10
 
 class Points(Config):
     points: int = 100
