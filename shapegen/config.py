@@ -105,9 +105,9 @@ class PrepareConfig(Config):
 class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
-    refine_steps: int = Field(default=800, ge=0, description="Steps that refine each shape's own INR from the space's.")
+    refine_steps: int = Field(default=1600, ge=0, description="Steps that refine each shape's own INR from the space's.")
     refine_points: int = Field(default=2048, ge=1, description="Samples for each shape and step.")
-    refine_learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    refine_learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
 
 
@@ -126,7 +126,7 @@ class DiffusionConfig(Config):
     standardise: Literal["entry", "global", "none"] = Field(
         default="entry", description="Scale codes entry by entry, all by one factor, or not."
     )
-    calibrate: bool = Field(default=True, description="Widen samples to the spread that held-out codes show.")
+    calibrate: bool = Field(default=False, description="Widen samples to the spread that held-out codes show.")
     patience: int = Field(default=12, ge=1, description="Evaluations without improvement before training stops.")
     evaluate_every: int = Field(default=25, ge=1, description="Training steps between held-out evaluations.")
     sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(
