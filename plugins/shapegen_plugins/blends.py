@@ -8,19 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shapegen.data.population import Shape
-from shapegen.inr.field import GAIN, TRUNCATION
+from shapegen.inr.field import GAIN, TRUNCATION, evaluate
 from shapegen.inr.samples import FieldSamples
 from shapegen.store import derived_seed
-from shapegen_plugins.sdf_grid import truncated_distance
+from shapegen_plugins.sdf_grid import SdfGrid, truncated_distance
 
 RESOLUTION = 40
 """Lattice points along each axis; between them a distance is off by about 0.002 of the cube near a liver's surface."""
 PARENTS = 512
 """Most shapes that blends are made of: their lattices, 256 kB each, are held in memory."""
 _WAVES, _SHARPNESS = 24, 3.0
+_PRINCIPAL_POINTS = 2048
+_GRID = SdfGrid(RESOLUTION)
+"""Interpolates lattices; its own values are not used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +77,7 @@ class Blends:
         return torch.cat(rows) if rows else own.new_zeros(0, len(points))
 
     def _interpolate(self, parent: Tensor, points: Tensor) -> Tensor:
-        # grid_sample takes coordinates of [-1, 1] in the order of the last axis first
-        places = (2 * points).flip(-1)[:, :, None, None]
-        values = nn.functional.grid_sample(
-            self.lattices[parent][:, None], places, align_corners=True, padding_mode="border"
-        )
-        return values[:, 0, :, 0, 0]
+        return evaluate(_GRID, self.lattices[parent].flatten(1), points)
 
 
 def make_blends(lattices: Tensor, count: int, *, scale: float, seed: int) -> Blends:
@@ -130,6 +128,3 @@ def principal_codes(lattices: Tensor, blends: Blends, size: int) -> tuple[Tensor
     # Where the fields have fewer dimensions than the codes, the axes that are left over start as noise of no weight.
     spread = power.clamp(min=1e-6 * float(power[0]) + 1e-12).sqrt()
     return (fields @ axes / spread).float(), (spread / spread.square().mean().sqrt()).float()
-
-
-_PRINCIPAL_POINTS = 2048
