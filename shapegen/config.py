@@ -105,7 +105,7 @@ class PrepareConfig(Config):
 class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
-    refine_steps: int = Field(default=1600, ge=0, description="Steps that refine each shape's own INR from the space's.")
+    refine_steps: int = Field(default=1600, ge=0, description="Steps that refine each shape's INR from the space's.")
     refine_points: int = Field(default=2048, ge=1, description="Samples for each shape and step.")
     refine_learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
