@@ -218,8 +218,11 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
         for number in range(len(results[0]["sets"]))
     ]
     valid = wilson_interval(sum(good), len(good))
-    volumes = [
-        volume_distance([f["volume_ml"] for f in r["facts"] if not f["empty"]], r["volume_real_ml"]) for r in results
+    count = len(results[0]["sets"])
+    volumes = [  # set by set, since a larger set would lie nearer than the null row's draws
+        volume_distance([f["volume_ml"] for f in r["facts"][number::count] if not f["empty"]], r["volume_real_ml"])
+        for r in results
+        for number in range(count)
     ]
     names = ("mmd-cd", "coverage-cd", "one-nna-cd")
     return {
