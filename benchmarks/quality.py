@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu, wasserstein_distance
+from scipy.stats import wasserstein_distance
 
 from shapegen.config import Slot
 from shapegen.data.population import SPLITS, Population, Shape
@@ -36,6 +36,7 @@ from shapegen.inr.field import numpy_field
 from shapegen.inr.fitting import FitSettings, fit_weights
 from shapegen.inr.samples import load_samples
 from shapegen.metrics.chamfer import pairwise_chamfer
+from shapegen.metrics.copying import copying_test
 from shapegen.metrics.generation import covered, nearest_distances, nearest_is_own
 from shapegen.metrics.normalise import normalised_points
 from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
@@ -180,6 +181,7 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
     """Add the folds up, average over the generator's sets, and do the same for equally large draws of real training
     shapes."""
     rng = np.random.default_rng(0)
+    count = len(results[0]["sets"])
     tests = [np.array(result["index"]["test"]) for result in results]
     within = [between[np.ix_(test, test)] for test in tests]
 
@@ -189,7 +191,7 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
         return 100 * np.concatenate([nearest_distances(across) for _, across, _ in sets]).mean(), 100 * cov, 100 * own
 
     ours = []
-    for number in range(len(results[0]["sets"])):
+    for number in range(count):
         drawn = [result["sets"][number] for result in results]
         ours.append(
             scores(
@@ -205,7 +207,7 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
         for result, test, own in zip(results, tests, within, strict=True):
             chosen = rng.choice(result["index"]["train"], size=len(test), replace=False)
             sets.append((between[np.ix_(chosen, chosen)], between[np.ix_(chosen, test)], own))
-            distances.append(volume_distance([result["volumes_ml"][k] for k in chosen], result["volume_real_ml"]))
+            distances.append(wasserstein_distance([result["volumes_ml"][k] for k in chosen], result["volume_real_ml"]))
         null.append(scores(sets))
         copied.append(np.mean(distances))
     null = np.array(null)
@@ -214,13 +216,12 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
     near = np.concatenate([each["generated_train_nearest"] for r in results for each in r["sets"]])
     held = np.concatenate([r["test_train_nearest"] for r in results])
     tests_of_copying = [
-        copying_z([x for r in results for x in r["sets"][number]["generated_train_nearest"]], held)
-        for number in range(len(results[0]["sets"]))
+        copying_test(np.concatenate([r["sets"][number]["generated_train_nearest"] for r in results]), held).z
+        for number in range(count)
     ]
     valid = wilson_interval(sum(good), len(good))
-    count = len(results[0]["sets"])
     volumes = [  # set by set, since a larger set would lie nearer than the null row's draws
-        volume_distance([f["volume_ml"] for f in r["facts"][number::count] if not f["empty"]], r["volume_real_ml"])
+        wasserstein_distance([f["volume_ml"] for f in r["facts"][number::count] if not f["empty"]], r["volume_real_ml"])
         for r in results
         for number in range(count)
     ]
@@ -242,17 +243,6 @@ def pooled(results: list[dict], between: np.ndarray, *, draws: int = 1000) -> di
         "volume_wasserstein_ml": {"generated": np.mean(volumes), "null": band(np.array(copied))},
         "valid": {"value": valid.value, "low": valid.low, "high": valid.high},
     }
-
-
-def copying_z(generated: list[float], held_out: np.ndarray) -> float:
-    """Return the data-copying test's Z_U (Meehan et al. 2020): below -2 samples lie too near to the training set."""
-    statistic = mannwhitneyu(generated, held_out).statistic
-    m, n = len(generated), len(held_out)
-    return float((statistic - m * n / 2) / math.sqrt(m * n * (m + n + 1) / 12))
-
-
-def volume_distance(volumes: list[float], real: list[float]) -> float:
-    return float(wasserstein_distance(volumes, real))
 
 
 def interval(values: list[float]) -> dict[str, float]:

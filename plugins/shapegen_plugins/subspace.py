@@ -141,7 +141,7 @@ class Subspace:
         mixed = round(config.batch * config.blend_share) if blends else 0
         chosen = torch.randperm(len(samples), generator=generator)[: max(1, config.batch - mixed)].to(device)
         points, distances = samples.draw(config.points, generator, chosen)
-        if not blends or not mixed:
+        if blends is None or not mixed:
             return chosen, points, distances
         which = torch.randint(len(blends), (mixed,), generator=generator).to(device)
         more = blends.draw(which, samples, config.points, generator)
