@@ -1,0 +1,1 @@
+"""Sorting shapes: what is usable, what can be mended, what is left out, and why."""
