@@ -39,7 +39,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="prepare",
         module="shapegen.stages.prepare",
-        sections=("organ", "start", "split", "prepare"),
+        sections=("organ", "start", "split", "curate", "prepare"),
         excluded=("prepare.workers", "split.file"),
         reads_data=True,
     ),

@@ -84,6 +84,24 @@ class SplitConfig(Config):
         return self
 
 
+class CurateConfig(Config):
+    """Sorting shapes into usable ones and others, before anything is learned from them."""
+
+    use: bool = Field(default=True, description="Sort them; false: every file that can be read goes on.")
+    keep: tuple[Literal["ok", "cut", "require_edit", "nope", "not_sure"], ...] = Field(
+        default=("ok",), min_length=1, description="Classes that go on, judged after repair."
+    )
+    thresholds: dict[str, float] = Field(
+        default={}, description="Check and the measure above which it objects, in place of its default."
+    )
+    sure: float = Field(
+        default=0.5, ge=0, le=1, description="Probability of `ok` below which a shape without objections is `not_sure`."
+    )
+    population: bool = Field(
+        default=True, description="Compare with the organ's embedded population where there are fewer than 30 shapes."
+    )
+
+
 class PrepareConfig(Config):
     """From files to aligned shapes with training samples."""
 
@@ -179,6 +197,7 @@ class RunConfig(Config):
     organ: Slot = Slot(name="liver")
     data: tuple[str, ...] = Field(default=(), description="PATH[:PRESET]; none: the organ's embedded population.")
     split: SplitConfig = SplitConfig()
+    curate: CurateConfig = CurateConfig()
     prepare: PrepareConfig = PrepareConfig()
     inr: Slot = Slot(name="siren")
     weight_space: Slot = Slot(name="subspace")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from shapegen.curation.raw import RawShape
     from shapegen.data.population import Shape
     from shapegen.evaluation import GenerationSets, ReconstructionPair
     from shapegen.geometry.surface import Surface
@@ -45,10 +46,12 @@ class Loaded:
     Args:
         surface: closed, oriented outwards, one component, mm, RAS.
         meta: plain JSON: volume_ml, spacing, largest_component_share, what was repaired ("repairs": list of sentences).
+        raw: the shape before cleaning, for the checks of `shapegen.curation`; None: they see the surface alone.
     """
 
     surface: Surface
     meta: Mapping[str, Any]
+    raw: RawShape | None = None
 
 
 class Organ(Protocol):

@@ -163,9 +163,12 @@ class Run:
         return built
 
     def scan(self) -> tuple[list[Item], list[dict[str, str]]]:
-        """Return the organ's items and what cannot be used, as `Organ.scan` does; scanned once for each run object."""
+        """Return the organ's items, at most `prepare.limit` of them, and what cannot be used, as `Organ.scan` does;
+        scanned once for each run object."""
         if self._scanned is None:
-            self._scanned = self.build("organ", self.config.organ).scan(self.config.data)
+            items, unusable = self.build("organ", self.config.organ).scan(self.config.data)
+            limit = min(self.config.prepare.limit or len(items), len(items))
+            self._scanned = [items[k * len(items) // limit] for k in range(limit)], unusable
         return self._scanned
 
     def start_trackers(self) -> None:

@@ -53,6 +53,7 @@ def build(config: LiverConfig) -> FileOrgan:
         label_rule=recognise_couinaud,
         embedded=EmbeddedPopulation(HERE / "liver_population.safetensors"),
         pretrained=PRETRAINED,
+        triage=HERE / "liver_triage.safetensors",
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from shapegen import __version__
 from shapegen.cli.compare import compare
+from shapegen.cli.curate import curate
 from shapegen.cli.finetune import finetune
 from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
@@ -44,5 +45,5 @@ def _main(
     pass
 
 
-for _command in (run, finetune, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
+for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
     app.command()(_command)

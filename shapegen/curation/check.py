@@ -26,6 +26,7 @@ class Check:
         measure: returns the measures by name. The one called like the check decides, the higher the worse; the others
             are told with it and help the classifier.
         text: says in one sentence what the measures mean, for a shape that fails.
+        mended: whether cleaning mends it, so that the cleaned surface may be ok again.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Check:
     unit: str
     measure: Callable[[Evidence], dict[str, float]]
     text: Callable[[Measures], str]
+    mended: bool = False
 
     def applies(self, evidence: Evidence) -> bool:
         there = {"mask": evidence.raw.mask, "mesh": evidence.raw.surface, "surface": evidence.clean}
@@ -46,4 +48,4 @@ class Check:
         value, limit = measures[self.name], self.threshold if threshold is None else threshold
         if not value > limit:
             return None
-        return Finding(self.name, self.verdict, value, limit, self.text(measures))
+        return Finding(self.name, self.verdict, value, limit, self.text(measures), mended=self.mended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,7 @@ class Finding:
         measure: what was measured, in the check's unit; the higher the worse.
         threshold: that it exceeds.
         text: one sentence for the user, with the numbers.
+        mended: whether cleaning mended it.
     """
 
     check: str
@@ -33,6 +34,12 @@ class Finding:
     measure: float
     threshold: float
     text: str
+    mended: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """Return the most severe verdict of these findings; `ok` where there are none."""
+    return max((finding.verdict for finding in findings), key=SEVERITY.__getitem__, default="ok")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import Field
 
+from shapegen.curation.folder import curated_items, is_curated
+from shapegen.curation.raw import Mask, RawShape
 from shapegen.data import meshes, nifti
 from shapegen.data.sources import Preset, is_label_map, make_items, parse_data, source_names, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
@@ -65,6 +67,7 @@ class FileOrgan:
         label_rule: tried on files with several labels and no preset.
         embedded: lists and loads the population that is used when no data is given.
         pretrained: folder of the generator that comes with the organ; it may be missing.
+        triage: examples of good and damaged shapes (`shapegen.curation.classifier`); the file may be missing.
     """
 
     name: str
@@ -75,6 +78,7 @@ class FileOrgan:
     label_rule: LabelRule | None = None
     embedded: Embedded | None = None
     pretrained: Path | None = None
+    triage: Path | None = None
     unit: Literal["mm"] = "mm"
     notes: list[str] = field(default_factory=list)
 
@@ -94,6 +98,11 @@ class FileOrgan:
         items: list[Item] = []
         unusable: list[dict[str, str]] = []
         for source, name in zip(sources, source_names(sources), strict=True):
+            if is_curated(Path(source.path)):
+                kept, left_out = curated_items(Path(source.path), self.name, settings)
+                items += kept
+                unusable += left_out
+                continue
             preset = self.tables.presets[source.preset] if source.preset else Preset()
             found, unread = walk(Path(source.path), preset, self.tables.file)
             unusable += unread
@@ -119,17 +128,34 @@ class FileOrgan:
             return Loaded(
                 surface=self.embedded.load(item), meta={"source": "embedded", "synthetic": True, "repairs": []}
             )
-        surface, meta = self._from_labels(item) if kind == "labels" else self._from_mesh(item)
+        raw, meta = self.read(item)
+        from shapegen.data.clean import surface_from_mask
+        from shapegen.data.repair import surface_from_mesh
         from shapegen.geometry.surface import signed_volume
 
+        if raw.mask is not None:
+            surface, report = surface_from_mask(raw.mask.inside, raw.mask.affine, voxel_mm=self.voxel_mm)
+        elif raw.surface is not None:
+            surface, report = surface_from_mesh(raw.surface, voxel_mm=self.voxel_mm)
+        repairs = [*report.pop("repairs"), *meta.pop("repairs", [])]
         volume = signed_volume(surface) / 1000
         self._check_volume(volume, scalable=kind == "mesh")
-        return Loaded(surface=surface, meta={"source": item.options["source"], "volume_ml": volume, **meta})
+        meta = {"source": item.options["source"], "volume_ml": volume, **meta, **report, "repairs": repairs}
+        return Loaded(surface=surface, meta=meta, raw=raw)
 
-    def _from_labels(self, item: Item) -> tuple[Surface, dict[str, Any]]:
+    def read(self, item: Item) -> tuple[RawShape, dict[str, Any]]:
+        """Read a file's item without cleaning it; what the file says of itself goes into the dictionary.
+
+        Raises:
+            UnusableItemError: as `load`.
+        """
+        if item.options["kind"] == "labels":
+            return self._from_labels(item)
+        surface, frame = meshes.read_surface(item.path, frame=item.options["frame"], scale=item.options["scale"])
+        return RawShape(surface=surface), dict(frame)
+
+    def _from_labels(self, item: Item) -> tuple[RawShape, dict[str, Any]]:
         import numpy as np
-
-        from shapegen.data.clean import surface_from_mask
 
         options = item.options
         labels = nifti.read_labels(item.path, reverse=options["reverse"], spacing=options["spacing"])
@@ -137,20 +163,18 @@ class FileOrgan:
         self._check_volume(sum(labels.volumes_ml()[label] for label in chosen), scalable=False)
         table = np.zeros(max(labels.counts) + 1, dtype=bool)
         table[list(chosen)] = True
-        mask = table[labels.labels]
-        surface, report = surface_from_mask(mask, labels.affine, voxel_mm=self.voxel_mm)
-        repairs = report.pop("repairs")
-        if why:
-            report["recognised"] = why
+        mask = Mask.cropped(table[labels.labels], labels.affine, labels.offset, labels.full_shape)
+        repairs = []
+        report: dict[str, Any] = {"recognised": why} if why else {}
         if not labels.oriented:
             repairs.append("the header says nothing of orientation: its axes were taken as left, anterior, superior")
         if options["reverse"]:
             repairs.append(
                 f"reversed array axis {', '.join(map(str, options['reverse']))}, as the preset or sources file says"
             )
-        report["touches_scan_border"] = _touches_border(labels, mask)
-        report["spacing_mm"] = [round(float(s), 4) for s in np.linalg.norm(labels.affine[:3, :3], axis=0)]
-        return surface, {**report, "labels": list(chosen), "repairs": repairs}
+        report["touches_scan_border"] = mask.touched_borders()
+        report["spacing_mm"] = [round(float(side), 4) for side in mask.spacing]
+        return RawShape(mask=mask), {**report, "labels": list(chosen), "repairs": repairs}
 
     def choose_labels(self, labels: LabelMap, given: Sequence[int] | None) -> tuple[tuple[int, ...], str]:
         """Decide which labels make the organ, and say why where that was not told.
@@ -177,13 +201,6 @@ class FileOrgan:
             advice=f"add a preset, as in PATH:PRESET ({', '.join(sorted(self.tables.presets))}), "
             "or give `labels` in a sources file",
         )
-
-    def _from_mesh(self, item: Item) -> tuple[Surface, dict[str, Any]]:
-        from shapegen.data.repair import surface_from_mesh
-
-        surface, frame = meshes.read_surface(item.path, frame=item.options["frame"], scale=item.options["scale"])
-        clean, report = surface_from_mesh(surface, voxel_mm=self.voxel_mm)
-        return clean, {**frame, **report}
 
     def _check_volume(self, volume_ml: float, *, scalable: bool) -> None:
         low, high = self.volume_range_ml
@@ -257,20 +274,6 @@ def _grouped_by_content(items: Sequence[Item]) -> list[Item]:
         first, second = sorted((root(seen.setdefault(str(item.options["content"]), item.group)), root(item.group)))
         merged[second] = first
     return [replace(item, group=root(item.group)) for item in items]
-
-
-def _touches_border(labels: LabelMap, mask: Any) -> list[str]:
-    """Name the faces of the scan at which the organ is cut off (array axis and end)."""
-    import numpy as np
-
-    faces = []
-    for axis in range(3):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if labels.offset[axis] + used[0] == 0:
-            faces.append(f"axis {axis} first")
-        if labels.offset[axis] + used[-1] + 1 == labels.full_shape[axis]:
-            faces.append(f"axis {axis} last")
-    return faces
 
 
 def _listing(labels: LabelMap) -> str:

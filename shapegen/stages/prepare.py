@@ -1,4 +1,4 @@
-"""Stage `prepare`: read and clean every file, split by patient, align, and sample signed distances for the INRs."""
+"""Stage `prepare`: read, clean and sort files, split by patient, align, and sample signed distances for the INRs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapegen.data.align import Case, Probe, align, probe
+from shapegen.curation.examine import META, PROBE, SURFACE
+from shapegen.data.align import Case, Probe, align
 from shapegen.data.align_to import align_to
 from shapegen.data.placement import Placement
-from shapegen.data.population import SPLITS, Population, Shape, Split, write_surface
+from shapegen.data.population import SPLITS, Population, Shape, Split
 from shapegen.data.split import by_fold, by_hash, from_file
-from shapegen.errors import NoUsableDataError, UnusableItemError
-from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
+from shapegen.errors import NoUsableDataError
+from shapegen.geometry.surface import Surface
 from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
+from shapegen.stages._sorting import sort_items
 from shapegen.start import starting_point
-from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays, write_json
+from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays
 
 if TYPE_CHECKING:
     from shapegen.config import SplitConfig
@@ -32,18 +34,9 @@ FEWEST = 4
 """Shapes without which neither a mean nor a split means anything."""
 LISTED = 12
 DOUBTFUL = 0.3
-SURFACE, PROBE, META = PARTS = (".surface.safetensors", ".probe.safetensors", ".json")
-"""What the cache holds of an item, in the order in which it is written."""
 NOTABLE_SHARE = 0.99
 HALF = 0.5
 NO_FACES = np.zeros((0, 3), dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    organ: Organ
-    item: Item
-    cache: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +58,19 @@ def compute(run: Run, folder: Path) -> None:
         NoUsableDataError: fewer than four shapes can be used; the text lists why the others cannot.
     """
     organ: Organ = run.build("organ", run.config.organ)
-    items, unusable = run.scan()
+    items, _ = run.scan()
     notes = _organ_notes(organ, run.config.data)
-    limit = run.config.prepare.limit
-    if limit is not None and limit < len(items):
-        notes.append(f"{limit} of {len(items)} files are used, as prepare.limit says")
-        items = [items[k * len(items) // limit] for k in range(limit)]
+    if run.config.prepare.limit == len(items):
+        notes.append(f"{len(items)} files are used, as prepare.limit says")
     workers = worker_count(run.config.prepare.workers, len(items))
     cache = run.cache / "items"
-    read, failed = _read_all(run, organ, items, cache=cache, workers=workers)
-    unusable = sorted([*unusable, *failed], key=lambda row: row["file"])
-    notes += _unusable_notes(unusable)
+    read, unusable, sorting = sort_items(run, organ, folder, cache=cache, workers=workers)
+    notes += [*sorting, *_unusable_notes(unusable)]
     if len(read) < FEWEST:
         raise NoUsableDataError(
             f"{len(read)} usable shapes, at least {FEWEST} are needed"
             + (
-                f" ({len(unusable)} of {len(items) + len(unusable) - len(failed)} files are unusable):"
+                f" ({len(unusable)} of {len(read) + len(unusable)} files are left out; `curate.use` false sorts none):"
                 if unusable
                 else ""
             )
@@ -143,43 +133,6 @@ def _organ_notes(organ: Organ, data: Sequence[str]) -> list[str]:
         return list(organ.notes)
     organ.scan(data)
     return list(organ.notes)
-
-
-def _read_all(
-    run: Run, organ: Organ, items: Sequence[Item], *, cache: Path, workers: int
-) -> tuple[list[Item], list[dict[str, str]]]:
-    """Clean every item that is not in the cache yet; return the usable ones and why the others are not."""
-    cache.mkdir(parents=True, exist_ok=True)
-    wanted = [item for item in items if not all((cache / f"{item.fingerprint}{part}").is_file() for part in PARTS)]
-    failed: list[dict[str, str]] = []
-    broken: set[str] = set()
-    with run.progress("reading", len(items)) as advance:
-        advance(len(items) - len(wanted))
-        for outcome in each(_read_one, [_Read(organ, item, cache) for item in wanted], workers=workers):
-            advance(1)
-            if outcome.reason:
-                item = wanted[outcome.index]
-                broken.add(item.id)
-                failed.append({"file": str(item.path), "reason": outcome.reason})
-    return [item for item in items if item.id not in broken], failed
-
-
-def _read_one(task: _Read) -> None:
-    """Clean one item into the cache; the JSON file is written last and says that it is whole."""
-    loaded = task.organ.load(task.item)
-    surface = loaded.surface
-    if not (np.isfinite(surface.vertices).all() and is_closed(surface) and is_oriented(surface)):
-        raise UnusableItemError("no closed surface could be made of it", advice="repair the mesh or give its label map")
-    low, high = task.organ.volume_range_ml
-    if not low <= signed_volume(surface) / 1000 <= high:
-        raise UnusableItemError(
-            f"its volume is {signed_volume(surface) / 1000:.4g} mL, expected {low:g} to {high:g} mL",
-            advice="check the unit and which labels make the organ",
-        )
-    path = {part: task.cache / f"{task.item.fingerprint}{part}" for part in PARTS}
-    write_surface(path[SURFACE], surface)
-    write_arrays(path[PROBE], probe(surface).to_arrays())
-    write_json(path[META], dict(loaded.meta))
 
 
 def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: Path) -> None:

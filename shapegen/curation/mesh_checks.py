@@ -1,0 +1,201 @@
+"""Checks of a mesh as its file gives it: perhaps open, in pieces, inside out. Shares are in %.
+
+Thresholds pass what cleaning mends without a trace: each of 29 AMOS livers of a published set (Nguyen et al., MICCAI
+2025) has holes (up to 1.4 % of the edges), flipped faces (0.14 %) and faces that pass through others (1.6 %), and is
+remade to within about 0.03 mm on average.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shapegen.curation.check import Check
+from shapegen.curation.raw import Evidence
+from shapegen.geometry.surface import Surface, edge_use, extents, face_components, face_normals, sample_points
+
+SAMPLED = 2000
+"""Places on the surface at which it is asked what lies on either side: a share of 1 % is then known to 0.2 %."""
+MOST_PAIRS = 5000
+"""Intersecting pairs after which the search for more ends (0.5 s)."""
+
+
+def open_edges(evidence: Evidence) -> dict[str, float]:
+    """Return the share of edges with one face only, and the number of holes (connected loops of such edges; open rims
+    of loose sheets count too) and their length in mm."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    surface = _mesh(evidence)
+    edges, count, _ = edge_use(surface)
+    rim = edges[count == 1]
+    lengths = np.linalg.norm(surface.vertices[rim[:, 0]] - surface.vertices[rim[:, 1]], axis=1)
+    _, ends = np.unique(rim, return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    size = int(ends.max(initial=-1)) + 1
+    graph = coo_matrix((np.ones(len(rim), dtype=np.int8), (first, second)), shape=(size, size))
+    holes = connected_components(graph, directed=False)[0] if size else 0
+    return {
+        "open-edges": _percent(len(rim), len(edges)),
+        "open-edges-holes": float(holes),
+        "open-edges-mm": float(lengths.sum()),
+    }
+
+
+def non_manifold(evidence: Evidence) -> dict[str, float]:
+    """Return the share of edges with more than two faces."""
+    count = edge_use(_mesh(evidence))[1]
+    return {"non-manifold": _percent(int((count > 2).sum()), len(count))}
+
+
+def flipped(evidence: Evidence) -> dict[str, float]:
+    """Return the share of edges with two faces where these disagree on which side is outside.
+
+    A patch of flipped faces shows along its border; a surface that is inside out as a whole does not."""
+    _, count, balance = edge_use(_mesh(evidence))
+    return {"flipped": _percent(int(((count == 2) & (balance != 0)).sum()), int((count == 2).sum()))}
+
+
+def doubled_faces(evidence: Evidence) -> dict[str, float]:
+    """Return the share of faces whose three vertices another face has too, in whatever order."""
+    faces = np.sort(_mesh(evidence).faces, axis=1)
+    _, first, count = np.unique(faces, axis=0, return_inverse=True, return_counts=True)
+    return {"doubled-faces": _percent(int((count[first.ravel()] > 1).sum()), len(faces))}
+
+
+def internal_faces(evidence: Evidence) -> dict[str, float]:
+    """Return the share of the area that has the organ on both sides: walls within it, and parts that overlap.
+
+    Winding numbers w slightly off the surface on either side (Jacobson et al., ACM Trans. Graph. 2013) are 1 and 0 at
+    an outer face, 3/2 and 1/2 at a sheet within. Hence a face is internal where their mean exceeds 3/4; and the lower
+    one 1/4, which it does not where an outer face is only doubled (2 and 0). Known to 0.2 % or so: at 2000 places.
+    """
+    from shapegen.data.repair import consistent
+    from shapegen.geometry.sdf import winding_number
+
+    mesh = _mesh(evidence)
+    if not face_normals(mesh)[1].any():
+        return {"internal-faces": 0.0}
+    surface = consistent(mesh)
+    points, normals = sample_points(surface, SAMPLED, np.random.default_rng(0))
+    # Far enough for rounding, nearer than the other side of anything that has a volume.
+    step = 2e-4 * float(extents(surface).max()) * normals
+    sides = winding_number(surface, np.concatenate([points + step, points - step])).reshape(2, -1)
+    internal = (sides.mean(axis=0) > 0.75) & (sides.min(axis=0) > 0.25)
+    return {"internal-faces": _percent(int(internal.sum()), SAMPLED)}
+
+
+def loose_shells(evidence: Evidence) -> dict[str, float]:
+    """Return the share of the area that is not in the largest component (faces that share a vertex), and the number of
+    components. Areas, since pieces that are open have no volume."""
+    surface = _mesh(evidence)
+    sizes = np.bincount(face_components(surface), face_normals(surface)[1])
+    return {
+        "loose-shells": 100 * float(1 - sizes.max() / max(sizes.sum(), 1e-300)),
+        "loose-shells-components": float(len(sizes)),
+    }
+
+
+def intersecting(evidence: Evidence) -> dict[str, float]:
+    """Return the share of faces that pass through others, and the number of such pairs (of at most `MOST_PAIRS`)."""
+    from shapegen.geometry.self_intersections import self_intersections
+
+    surface = _mesh(evidence)
+    pairs = self_intersections(surface, most=MOST_PAIRS)
+    return {
+        "self-intersections": _percent(len(np.unique(pairs)), len(surface.faces)),
+        "self-intersections-pairs": float(len(pairs)),
+    }
+
+
+def _mesh(evidence: Evidence) -> Surface:
+    assert evidence.raw.surface is not None  # `Check.applies`
+    return evidence.raw.surface
+
+
+def _percent(part: int, whole: int) -> float:
+    return 100 * part / max(whole, 1)
+
+
+CHECKS = (
+    Check(
+        name="open-edges",
+        summary="holes in the mesh",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.0,
+        unit="%",
+        measure=open_edges,
+        text=lambda m: (
+            f"{m['open-edges']:.2g} % of its edges have one face only: {m['open-edges-holes']:.0f} holes, "
+            f"{m['open-edges-mm']:.0f} mm around them"
+        ),
+        mended=True,
+    ),
+    Check(
+        name="non-manifold",
+        summary="edges at which more than two faces meet",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.0,
+        unit="%",
+        measure=non_manifold,
+        text=lambda m: f"at {m['non-manifold']:.2g} % of its edges more than two faces meet",
+        mended=True,
+    ),
+    Check(
+        name="flipped",
+        summary="faces that are turned the wrong way",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.0,
+        unit="%",
+        measure=flipped,
+        text=lambda m: f"at {m['flipped']:.2g} % of its edges the two faces disagree on which side is outside",
+        mended=True,
+    ),
+    Check(
+        name="doubled-faces",
+        summary="faces that are there twice",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.0,
+        unit="%",
+        measure=doubled_faces,
+        text=lambda m: f"{m['doubled-faces']:.2g} % of its faces are there twice",
+        mended=True,
+    ),
+    Check(
+        name="internal-faces",
+        summary="walls within the organ, and parts that overlap",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.5,
+        unit="%",
+        measure=internal_faces,
+        text=lambda m: f"{m['internal-faces']:.2g} % of its surface has the organ on both sides",
+        mended=True,
+    ),
+    Check(
+        name="loose-shells",
+        summary="loose pieces beside the organ",
+        on="mesh",
+        verdict="require_edit",
+        threshold=0.5,
+        unit="%",
+        measure=loose_shells,
+        text=lambda m: (
+            f"{m['loose-shells']:.2g} % of its surface lies in {m['loose-shells-components'] - 1:.0f} loose pieces"
+        ),
+        mended=True,
+    ),
+    Check(
+        name="self-intersections",
+        summary="the mesh passes through itself",
+        on="mesh",
+        verdict="require_edit",
+        threshold=2.0,
+        unit="%",
+        measure=intersecting,
+        text=lambda m: f"{m['self-intersections']:.2g} % of its faces pass through others",
+    ),
+)
