@@ -75,7 +75,12 @@ class Examples:
 
     def save(self, path: Path, *, card: Mapping[str, str]) -> None:
         """Write one safetensors file."""
-        arrays = {"features": self.features, "labels": self.labels, "groups": self.groups, "weights": self.weights}
+        arrays: dict[str, NDArray[Any]] = {
+            "features": self.features,
+            "labels": self.labels,
+            "groups": self.groups,
+            "weights": self.weights,
+        }
         write_arrays(path, arrays, {**card, "names": " ".join(self.names), "classes": " ".join(CLASSES)})
 
     @staticmethod

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from shapegen import parallel
 from shapegen.curation.decisions import final_verdict, read_decisions
+from shapegen.curation.pictures import VIEWS
 from shapegen.errors import CorruptFileError, RunFolderError
 from shapegen.protocols import Item
-from shapegen.store import read_json, sha256_file, sha256_json, write_json
+from shapegen.store import read_arrays, read_json, sha256_file, sha256_json, write_json
 
 if TYPE_CHECKING:
-    from shapegen.curation.curate import Curated, Curation
+    from shapegen.curation.curate import Curation
     from shapegen.geometry.surface import Surface
+    from shapegen.metrics.measured import Bar
 
 FORMAT = "shapegen-curation-1"
 FILE = "curation.json"
-SURFACES = "surfaces"
+SURFACES, PICTURES = "surfaces", "pictures"
 
 
 def check_folder(folder: Path, data: Sequence[str]) -> None:
@@ -40,49 +45,84 @@ def check_folder(folder: Path, data: Sequence[str]) -> None:
             raise RunFolderError(f"{folder} is the data itself, which is never changed; choose another --out")
 
 
-def write_curation(folder: Path, organ: str, found: Curation, *, thresholds: Mapping[str, float], cache: Path) -> None:
-    """Write `curation.json` and the repaired surface of every item that can be read, mm, RAS, put right where a file
-    was mirrored or turned. A decision may still take in what was left out, hence all of them."""
-    rows = [_row(folder, each, found, cache) for each in found.items]
-    write_json(
-        folder / FILE,
-        {
-            "format": FORMAT,
-            "organ": organ,
-            "items": rows,
-            "notes": found.notes(),
-            "thresholds": dict(thresholds),
-        },
-    )
+def write_curation(
+    folder: Path,
+    organ: str,
+    found: Curation,
+    *,
+    thresholds: Mapping[str, float],
+    cache: Path,
+    workers: int = 1,
+    progress: Bar,
+) -> None:
+    """Write `curation.json`, and pictures and the repaired surface of every item that can be read, mm, RAS, put right
+    where a file was mirrored or turned. A decision may still take in what was left out, hence all of them."""
+    rows = [{**each.to_json(), "surface": None, "pictures": []} for each in found.items]
+    tasks: list[_Task] = []
+    for row, each in zip(rows, found.items, strict=True):
+        if each.item is None:
+            continue
+        case = found.relations.cases.get(each.id) if found.relations else None
+        signs = case.signs if case is not None and case.kind != "unclear" else (1, 1, 1)
+        tasks.append(_Task(folder, each.id.replace("/", "--"), cache, each.item, signs))
+        row["surface"] = f"{SURFACES}/{tasks[-1].name}.ply"
+        if case is not None and case.kind != "unclear":
+            matrix = signs_matrix(cached_centroid(cache, each.item), signs).tolist()
+            row["repairs"] = [*row["repairs"], {"step": "orientation", "text": case.sentence(), "matrix": matrix}]
+    names = {task.item.id: task for task in tasks}
+    with progress("writing surfaces and pictures", len(tasks)) as advance:
+        for outcome in parallel.each(_write_one, tasks, workers=workers):
+            advance(1)
+            if outcome.reason:
+                raise RunFolderError(f"{tasks[outcome.index].item.id}: {outcome.reason}")
+    for row in rows:
+        if (task := names.get(row["id"])) is not None:
+            row["pictures"] = [f"{PICTURES}/{task.name}-{view}.png" for view in VIEWS]
+    content = {"organ": organ, "items": rows, "notes": found.notes(), "thresholds": dict(thresholds)}
+    write_json(folder / FILE, {"format": FORMAT, **content})
 
 
-def _row(folder: Path, each: Curated, found: Curation, cache: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Task:
+    folder: Path
+    name: str
+    cache: Path
+    item: Item
+    signs: tuple[int, int, int]
+
+
+def _write_one(task: _Task) -> None:
     from shapegen.curation.examine import cached_surface
+    from shapegen.curation.pictures import write_pictures
     from shapegen.geometry.export import write_mesh
 
-    row = each.to_json()
-    if each.item is None:
-        return {**row, "surface": None}
-    surface = cached_surface(cache, each.item)
-    case = found.relations.cases.get(each.id) if found.relations else None
-    if case is not None and case.kind != "unclear":
-        surface, matrix = put_right(surface, case.signs)
-        row["repairs"] = [*row["repairs"], {"step": "orientation", "text": case.sentence(), "matrix": matrix.tolist()}]
-    name = f"{SURFACES}/{each.id.replace('/', '--')}.ply"
-    write_mesh(folder / name, surface)
-    return {**row, "surface": name}
+    surface = cached_surface(task.cache, task.item)
+    matrix = signs_matrix(cached_centroid(task.cache, task.item), task.signs)
+    if task.signs != (1, 1, 1):
+        surface = put_right(surface, matrix)
+    write_mesh(task.folder / SURFACES / f"{task.name}.ply", surface)
+    write_pictures(surface, task.folder / PICTURES, task.name)
 
 
-def put_right(surface: Surface, signs: Sequence[int]) -> tuple[Surface, np.ndarray]:
-    """Change the signs of a surface's axes about its centroid; return also the matrix [4, 4], which is its own inverse,
-    so that the step can be undone."""
-    from shapegen.geometry.surface import volume_centroid
+def cached_centroid(cache: Path, item: Item) -> NDArray[np.float64]:
+    """Return the volume's centroid [3] of an examined item, mm."""
+    from shapegen.curation.examine import PROBE
 
-    centre = volume_centroid(surface)
-    matrix = np.diag([*np.asarray(signs, float), 1.0])
+    return read_arrays(cache / f"{item.fingerprint}{PROBE}")["centre"]
+
+
+def signs_matrix(centre: NDArray[np.float64], signs: Sequence[int]) -> NDArray[np.float64]:
+    """Return the matrix [4, 4] that changes the signs of the axes about a centre. It is its own inverse, so that the
+    step can be undone."""
+    matrix = np.diag([*np.asarray(signs, np.float64), 1.0])
     matrix[:3, 3] = centre - np.asarray(signs) * centre
+    return matrix
+
+
+def put_right(surface: Surface, matrix: NDArray[np.float64]) -> Surface:
+    """Move a surface by a matrix [4, 4] of `signs_matrix`; it stays oriented outwards."""
     moved = surface.moved(surface.vertices @ matrix[:3, :3].T + matrix[:3, 3])
-    return (moved.flipped() if np.prod(signs) < 0 else moved), matrix
+    return moved.flipped() if np.linalg.det(matrix[:3, :3]) < 0 else moved
 
 
 def is_curated(path: Path) -> bool:

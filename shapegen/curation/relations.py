@@ -94,6 +94,8 @@ def relate(
     *,
     prior: Sequence[Probe] = (),
     groups: Sequence[str] | None = None,
+    prior_groups: Sequence[str] = (),
+    repeats: bool = True,
 ) -> Relations:
     """Align all shapes and compare each with all others.
 
@@ -102,20 +104,22 @@ def relate(
         ids: their names.
         prior: of the organ's own population, aligned along and compared with, but not judged.
         groups: patients; overlaps with other scans of the same patient do not count for likeness.
+        prior_groups: the same, of the prior.
+        repeats: whether to look for scans of one organ.
     """
     count = len(probes)
     everything = [*probes, *prior]
-    names = [*ids, *(f"the organ's population {number}" for number in range(len(prior)))]
+    names: list[str] = [*ids, *(f"the organ's population {number}" for number in range(len(prior)))]
     placements, cases = align(everything, names, training=[True] * len(everything))
     cells = occupancies(everything, placements)
     between = overlaps(cells[:count], cells)
     between[np.arange(count), np.arange(count)] = 0
-    repeats = _repeats(probes, placements, between[:, :count], ids)
+    pairs = _repeats(probes, placements, between[:, :count], ids) if repeats else []
     judged = between.copy()
-    owner = list(groups or ids)
+    owner = [*(groups or ids), *prior_groups]
     for row in range(count):
-        same = {name for pair in repeats if ids[row] in pair[:2] for name in pair[:2]}
-        judged[row, [k for k in range(count) if owner[k] == owner[row] or ids[k] in same]] = 0
+        same = {name for pair in pairs if ids[row] in pair[:2] for name in pair[:2]}
+        judged[row, [k for k, name in enumerate(owner) if name == owner[row] or names[k] in same]] = 0
     nearest = np.sort(judged, axis=1)[:, -min(NEIGHBOURS, max(1, judged.shape[1] - 1)) :]
     return Relations(
         tuple(ids),
@@ -123,7 +127,7 @@ def relate(
         {case.id: case for case in cases},
         nearest.mean(axis=1) if len(everything) > 1 else np.ones(count),
         tuple(names[k] for k in judged.argmax(axis=1)),
-        tuple(repeats),
+        tuple(pairs),
     )
 
 

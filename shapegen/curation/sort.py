@@ -62,7 +62,15 @@ def sort_data(
         workers=worker_count(workers, len(items)),
         progress=bars.bar,
     )
-    write_curation(out, config.organ.name, found, thresholds=config.curate.thresholds, cache=cache, progress=bars.bar)
+    write_curation(
+        out,
+        config.organ.name,
+        found,
+        thresholds=config.curate.thresholds,
+        cache=cache,
+        workers=worker_count(workers, len(items)),
+        progress=bars.bar,
+    )
     write_lists(out)
     write_report(out)
     return found.notes()

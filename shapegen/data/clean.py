@@ -57,7 +57,7 @@ def surface_from_mask(mask: Mask, affine: Points, *, voxel_mm: float = VOXEL_MM)
     kept, corner = _crop(kept)
     target = float(kept.sum()) * float(np.prod(spacing))
     field, origin, step = _smooth_field(kept, spacing, voxel_mm)
-    surface = _level_set(field, step, target)
+    surface = level_set(field, step, target)
     index = (surface.vertices + origin) / spacing + corner
     world = surface.moved(index @ affine[:3, :3].T + affine[:3, 3])
     if signed_volume(world) < 0:
@@ -175,8 +175,14 @@ def _apply(weights: csr_matrix, field: Field, axis: int) -> Field:
     return np.moveaxis(result.reshape(-1, *moved.shape[1:]), 0, axis)
 
 
-def _level_set(field: Field, step: Points, target: float) -> Surface:
-    """Extract the level set whose largest component encloses `target` mm³."""
+def level_set(field: Field, step: Points, target: float) -> Surface:
+    """Extract the level set whose largest component encloses `target` mm³, to 0.2 % if that can be.
+
+    Args:
+        field: [i, j, k], larger inside.
+        step: mm between samples along each axis.
+        target: mm³.
+    """
     values = np.sort(field.ravel())
     nudge = float(np.std(field)) * 1e-5
     wanted = target / float(np.prod(step))

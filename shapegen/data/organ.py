@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shapegen.data.nifti import LabelMap
     from shapegen.geometry.surface import Surface
 
-CLEANING = 2
+CLEANING = 3
 """Raised whenever cleaning gives another surface from the same file, so that cached ones are made anew."""
 LISTED_LABELS = 12
 

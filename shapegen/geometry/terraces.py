@@ -14,8 +14,9 @@ _BIN_MM = 0.25
 _TREND_MM = 8.0
 
 
-def terraces(points: Points, normals: Points) -> tuple[float, float]:
-    """Return how much a surface's slope goes up and down with height at equal distances, and that distance in mm.
+def terraces(points: Points, normals: Points) -> tuple[float, float, int]:
+    """Return how much a surface's slope goes up and down with height at equal distances, that distance in mm, and the
+    axis of the heights.
 
     Along each of the axes x, y, z: the mean of n_z^2 (1 on a tread, 0 on a riser) by height, less its trend, has a
     Fourier amplitude at each period from 2 to 10 mm. The largest one, less the median one (which a single plane has
@@ -26,7 +27,7 @@ def terraces(points: Points, normals: Points) -> tuple[float, float]:
         points: [n, 3], mm, uniform over the area.
         normals: [n, 3], of the surface there.
     """
-    best, period = 0.0, 0.0
+    best, period, along = 0.0, 0.0, 2
     for axis in range(3):
         amplitude, frequency = _spectrum(points[:, axis], normals[:, axis] ** 2)
         if not len(amplitude):
@@ -34,8 +35,8 @@ def terraces(points: Points, normals: Points) -> tuple[float, float]:
         peak = int(amplitude.argmax())
         height = float(amplitude[peak] - np.median(amplitude))
         if height > best:
-            best, period = height, float(1 / frequency[peak])
-    return best, period
+            best, period, along = height, float(1 / frequency[peak]), axis
+    return best, period, along
 
 
 def _spectrum(
