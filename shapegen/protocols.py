@@ -63,7 +63,11 @@ class Organ(Protocol):
 
     unit: Literal["mm"]
     volume_range_ml: tuple[float, float]
-    notes: Sequence[str]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a user should know of the last `scan`."""
+        ...
 
     def scan(self, data: Sequence[str]) -> tuple[list[Item], list[dict[str, str]]]:
         """List the items of these `PATH[:PRESET]` sources (none: the embedded population), sorted by id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -173,13 +174,10 @@ def _prior(organ: Organ, cache: Path, *, workers: int, progress: Bar) -> list[Pr
     """Return the organ's embedded population, if it has one."""
     from shapegen.errors import NoUsableDataError
 
-    notes = list(organ.notes)
     try:
-        items, _ = organ.scan(())
+        items, _ = copy.copy(organ).scan(())  # a copy, since `scan` leaves its notes in the organ
     except NoUsableDataError:
         return []
-    finally:
-        organ.notes = notes
     found, _ = examine.examine(organ, items, cache=cache, workers=workers, progress=progress, check=False)
     return [_probe(cache, item) for item in found]
 

@@ -110,7 +110,9 @@ def relate(
     count = len(probes)
     everything = [*probes, *prior]
     names: list[str] = [*ids, *(f"the organ's population {number}" for number in range(len(prior)))]
-    placements, cases = align(everything, names, training=[True] * len(everything))
+    # A large enough population is the better judge of what is usual than a few shapes that may all be wrong.
+    judges = [len(prior) < FEW] * count + [True] * len(prior)
+    placements, cases = align(everything, names, training=judges)
     cells = occupancies(everything, placements)
     between = overlaps(cells[:count], cells)
     between[np.arange(count), np.arange(count)] = 0

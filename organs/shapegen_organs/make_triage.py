@@ -1,0 +1,106 @@
+"""Makes `liver_triage.safetensors`: measures of good livers, and of the same livers damaged in known ways.
+
+    python -m shapegen_organs.make_triage --data LITS_COUINAUD --work work/triage
+
+Only livers from LiTS-Couinaud may go in (CC BY-SA 4.0): the file ships. What it holds are measures, no shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapegen.curation.classifier import Examples
+from shapegen.curation.corpus import GOOD, Example, make_corpus
+from shapegen.curation.examine import checks
+from shapegen.curation.relations import relate
+from shapegen.curation.triage import Measures, Rules, unmended
+from shapegen.curation.verdicts import Verdict
+from shapegen.progress import Bars
+from shapegen_organs.liver import HERE, LiverConfig, build
+
+if TYPE_CHECKING:
+    from shapegen.data.organ import FileOrgan
+    from shapegen.protocols import Item
+
+CARD = {
+    "what": "measures of livers and of damaged livers, with their classes",
+    "source": "LiTS-Couinaud (xukun-zhang/Couinaud-Segmentation); CT: LiTS, Medical Segmentation Decathlon Task03",
+    "licence": "CC BY-SA 4.0",
+}
+
+
+def related(examples: Sequence[Example]) -> list[tuple[Example, Measures]]:
+    """Return the examples that can be read with all their measures, those against the good ones included."""
+    read = [each for each in examples if each.measures is not None and each.probe is not None]
+    good = [each for each in read if each.damage == GOOD]
+    found = relate(
+        [each.probe for each in read if each.probe],
+        [each.id for each in read],
+        prior=[each.probe for each in good if each.probe],
+        groups=[each.group for each in read],
+        prior_groups=[each.group for each in good],
+        repeats=False,
+    )
+    return [(each, {**(each.measures or {}), **found.measures(row)}) for row, each in enumerate(read)]
+
+
+def rows(examples: Sequence[Example]) -> list[tuple[Measures, Verdict, str]]:
+    """Return measures, class and patient: of each shape as it was read, and of its repaired surface."""
+    result = []
+    for each, measures in related(examples):
+        result.append((measures, each.verdict, each.group))
+        after: Verdict = "ok" if each.mended else each.verdict
+        result.append((unmended(measures, checks()), after, each.group))
+    return result
+
+
+def good_items(organ: FileOrgan, data: Sequence[str], *, most: int) -> list[Item]:
+    """Return label maps of these sources, evenly spread over their names."""
+    items, _ = organ.scan(data)
+    maps = [item for item in items if item.options["kind"] == "labels"]
+    count = min(most, len(maps))
+    return [maps[k * len(maps) // count] for k in range(count)]
+
+
+def accepted(examples: Sequence[Example]) -> list[Example]:
+    """Leave out livers to which a check objects as they are, with all that was made of them."""
+    rules = Rules(checks())
+    bad = {
+        each.id.rpartition("/")[0]
+        for each in examples
+        if each.damage == GOOD and (each.measures is None or rules.findings(each.measures))
+    }
+    return [each for each in examples if each.id.rpartition("/")[0] not in bad]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", action="append", required=True, help="LiTS-Couinaud's folder")
+    parser.add_argument("--work", type=Path, required=True, help="where what was made is kept")
+    parser.add_argument("--out", type=Path, default=HERE / "liver_triage.safetensors")
+    parser.add_argument("--most", type=int, default=60, help="livers")
+    parser.add_argument("--damages", type=int, default=5, help="ways to damage each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    organ = build(LiverConfig())
+    items = good_items(organ, options.data, most=options.most)
+    made = make_corpus(
+        organ,
+        items,
+        damages=options.damages,
+        seed=options.seed,
+        cache=options.work,
+        workers=options.workers,
+        progress=Bars().bar,
+    )
+    examples = Examples.of(rows(accepted(list(made))))
+    examples.save(options.out, card={**CARD, "livers": str(len(set(examples.groups.tolist())))})
+    print(f"{options.out}: {len(examples)} examples of {len(set(examples.groups.tolist()))} livers")
+
+
+if __name__ == "__main__":
+    main()
