@@ -25,6 +25,7 @@ from shapegen_organs.population import pack, read_card, read_ids, read_shape, si
 MICRO = [
     *("--preset", "smoke", "--seed", "3"),
     *("--set", "prepare.samples=4000", "--set", "prepare.workers=1", "--set", "prepare.align=false"),
+    *("--set", "curate.use=false"),  # these shapes are no livers
     *("--set", "inr.width=24", "--set", "inr.depth=2", "--set", "inr.omega=15"),
     *("--set", "weight_space.size=6", "--set", "weight_space.steps=200", "--set", "weight_space.points=128"),
     *("--set", "weight_space.encode_steps=60", "--set", "weight_space.token_width=3"),

@@ -30,6 +30,7 @@ from tests.test_end_to_end import MICRO
 
 SMALL = [
     *("--set", "prepare.samples=4000", "--set", "prepare.workers=1", "--set", "fit.refine_steps=0"),
+    *("--set", "curate.use=false"),  # these shapes are no livers
     *("--set", "sample.count=4", "--set", "sample.resolution=32", "--set", "evaluate.resolution=32"),
     *("--set", "evaluate.points=64", "--set", "evaluate.bootstrap=5", "--set", "evaluate.null_draws=2"),
     *("--metrics", "volume-iou,mmd", "--set", "weight_space.steps=1", "--set", "diffusion.steps=1"),

@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from shapegen.curation import examine
 from shapegen.data.population import Population
 from shapegen.discovery import discover
 from shapegen.errors import ConfigError, NoUsableDataError
@@ -50,6 +51,7 @@ def make_run(tmp_path):
             "prepare.samples": 2000,
             "prepare.workers": 1,
             "prepare.align": False,
+            "curate.use": False,
             "organ.voxel_mm": 4,
             "data": [str(data)],
             **sets,
@@ -120,7 +122,7 @@ def test_too_few_usable_files_is_an_error_that_says_why(make_run, tmp_path):
         write_liver(folder / f"p{seed}.nii.gz", seed)
     (folder / "garbage.nii.gz").write_bytes(b"no")
     with pytest.raises(
-        NoUsableDataError, match=r"3 usable shapes, at least 4 are needed \(1 of 4 files are unusable\)"
+        NoUsableDataError, match=r"3 usable shapes, at least 4 are needed \(1 of 4 files are left out"
     ) as caught:
         compute(make_run(folder))
     assert "garbage.nii.gz: not a readable NIfTI" in str(caught.value)
@@ -141,7 +143,7 @@ def test_result_is_the_same_with_any_number_of_workers_and_after_an_interruption
         compute(interrupted)
     monkeypatch.setattr(prepare, "align", real)
     (next(iter((interrupted.cache / "items").glob("*.json")))).unlink()  # as if killed before it was written
-    monkeypatch.setattr(prepare, "_read_one", count_calls(prepare._read_one, calls))
+    monkeypatch.setattr(examine, "_one", count_calls(examine._one, calls))
     interrupted_sampling = make_samples_fail(monkeypatch, after=3)
     with pytest.raises(KeyboardInterrupt):
         run_inline(monkeypatch, interrupted)

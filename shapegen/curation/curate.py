@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 FORMAT = "shapegen-curation-1"
 
 
+PRIOR = 32
+"""Shapes of the organ's own population that are enough for a mean and for neighbours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curated:
     """One item and what became of it.
@@ -171,13 +175,14 @@ def _relations(
 
 
 def _prior(organ: Organ, cache: Path, *, workers: int, progress: Bar) -> list[Probe]:
-    """Return the organ's embedded population, if it has one."""
+    """Return some of the organ's embedded population, if it has one."""
     from shapegen.errors import NoUsableDataError
 
     try:
         items, _ = copy.copy(organ).scan(())  # a copy, since `scan` leaves its notes in the organ
     except NoUsableDataError:
         return []
+    items = [items[k * len(items) // PRIOR] for k in range(PRIOR)] if len(items) > PRIOR else items
     found, _ = examine.examine(organ, items, cache=cache, workers=workers, progress=progress, check=False)
     return [_probe(cache, item) for item in found]
 

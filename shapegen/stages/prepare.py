@@ -70,7 +70,7 @@ def compute(run: Run, folder: Path) -> None:
         raise NoUsableDataError(
             f"{len(read)} usable shapes, at least {FEWEST} are needed"
             + (
-                f" ({len(unusable)} of {len(read) + len(unusable)} files are left out; `curate.use` false sorts none):"
+                f" ({len(unusable)} of {len(read) + len(unusable)} files are left out; curate.use=false sorts none):"
                 if unusable
                 else ""
             )
