@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shapegen.curation.check import Check
+from shapegen.curation.examine import checks as all_checks
 from shapegen.curation.triage import Judgement, Rules, unmended
 from shapegen.curation.verdicts import SEVERITY, VERDICTS, Finding, worst
 
@@ -110,3 +113,15 @@ def test_a_worse_class_sorts_before_every_better_one(first, second, one, other):
     b = Judgement(second, None, (Finding("c", second, other, 1.0, ""),))
     if SEVERITY[first] > SEVERITY[second]:
         assert a.severity > b.severity
+
+
+def test_every_check_has_its_row_in_the_documentation():
+    looks = {"mask": "label map", "mesh": "mesh as read", "surface": "cleaned surface"}
+    text = (Path(__file__).parents[1] / "docs/curation.md").read_text().splitlines()
+    names = [each.name for each in all_checks()]
+    assert len(set(names)) == len(names)
+    for each in all_checks():
+        above = f"{each.threshold:g} {each.unit}".strip()
+        mended = "yes" if each.mended else "no"
+        row = f"| `{each.name}` | {looks[each.on]} | {each.summary} | `{each.verdict}` | {above} | {mended} |"
+        assert row in text
