@@ -20,11 +20,17 @@ from sklearn.metrics import roc_auc_score
 
 from shapegen.curation.classifier import CLASSES, load_classifier
 from shapegen.curation.corpus import GOOD, Example, make_corpus
-from shapegen.curation.examine import checks
+from shapegen.curation.damage_meshes import MESH_DAMAGES
+from shapegen.curation.examine import checks, measure
+from shapegen.curation.raw import Evidence, RawShape
+from shapegen.curation.relations import relate
 from shapegen.curation.triage import Rules, unmended
+from shapegen.data.align import Probe, probe
+from shapegen.data.repair import surface_from_mesh
 from shapegen.metrics.statistics import wilson_interval
 from shapegen.progress import Bars
-from shapegen.store import write_json
+from shapegen.protocols import Item
+from shapegen.store import derived_seed, read_arrays, read_json, write_arrays, write_json
 from shapegen_organs.liver import LiverConfig, build
 from shapegen_organs.make_triage import accepted, good_items, related
 
@@ -49,6 +55,36 @@ def wrong_organs(organ, folder: str, *, cache: Path, workers: int) -> list[Examp
     return found
 
 
+def damaged_meshes(organ, items: Sequence[Item], *, cache: Path) -> list[Example]:
+    """Damage the cleaned surfaces of these items in every way that there is for meshes, and read them as mesh files."""
+    found = []
+    for item in items:
+        surface = organ.load(item).surface
+        for damage in MESH_DAMAGES:
+            path = cache / f"{item.fingerprint[:24]}-mesh-{damage.name}"
+            rng = np.random.default_rng(derived_seed(1, item.id, damage.name))
+            grade = float(rng.uniform(*damage.grades))
+            if not path.with_suffix(".json").is_file():
+                raw = RawShape(surface=damage.apply(surface, grade, rng))
+                clean, _ = surface_from_mesh(raw.surface, voxel_mm=organ.voxel_mm)
+                write_arrays(path.with_suffix(".safetensors"), probe(clean).to_arrays())
+                write_json(path.with_suffix(".json"), measure(Evidence(raw, clean, organ.volume_range_ml)))
+            found.append(
+                Example(
+                    id=f"{item.id}-mesh/{damage.name}",
+                    group=item.group,
+                    damage=f"mesh: {damage.name}",
+                    grade=grade,
+                    verdict=damage.verdict,
+                    mended=damage.mended,
+                    measures=read_json(path.with_suffix(".json")),
+                    reason="",
+                    probe=Probe.from_arrays(read_arrays(path.with_suffix(".safetensors"))),
+                )
+            )
+    return found
+
+
 def share(hits: Sequence[bool]) -> dict[str, float]:
     ends = wilson_interval(int(np.sum(hits)), len(hits))
     return {"value": float(np.mean(hits)), "low": ends.low, "high": ends.high, "n": len(hits)}
@@ -67,6 +103,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--most", type=int, default=60, help="livers of each source")
     parser.add_argument("--damages", type=int, default=6)
+    parser.add_argument("--meshes", type=int, default=8, help="livers whose surfaces are damaged as meshes")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sure", type=float, default=0.5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curation.json"))
@@ -82,14 +119,14 @@ def main() -> None:
     examples = accepted(examples)
     if options.others:
         examples += wrong_organs(organ, options.others, cache=cache, workers=workers)
+    clean = [item for item in items if item.id not in left_out]
+    examples += damaged_meshes(organ, clean[:: max(1, len(clean) // max(1, options.meshes))], cache=cache)
     rules, classifier = Rules(checks(), sure=options.sure), load_classifier(organ)
     pairs = related(examples)
     measures = [each for _, each in pairs]
     likely = classifier(measures) if classifier else [None] * len(measures)
     after = classifier([unmended(each, rules.checks) for each in measures]) if classifier else likely
     rows = [(each, "nope", "nope", None) for each in examples if each.measures is None]
-    from shapegen.curation.relations import relate
-
     good = [each for each, _ in pairs if each.damage == GOOD]
     relations = relate(
         [each.probe for each, _ in pairs],

@@ -131,10 +131,13 @@ def _coarser(mask: Mask) -> Mask:
     affine = mask.affine.copy()
     affine[:3, :3] *= every
     i, j, k = (slice(None, None, int(step)) for step in every)
-    first = [int(start // step) for start, step in zip(mask.offset, every, strict=True)]
     inside = mask.inside[i, j, k]
-    full = [int(n + start + 4) for n, start in zip(inside.shape, first, strict=True)]
-    return Mask.cropped(inside, affine, [start + 2 for start in first], full)
+    # Free voxels between organ and end of the scan stay free ones: what touches the end must go on doing so, only that.
+    before = [-(-start // step) for start, step in zip(mask.offset, every, strict=True)]
+    ends = zip(mask.full_shape, mask.offset, mask.inside.shape, every, strict=True)
+    behind = [-(-(full - start - size) // step) for full, start, size, step in ends]
+    sizes = zip(before, inside.shape, behind, strict=True)
+    return Mask.cropped(inside, affine, [int(n) for n in before], [int(m + n + o) for m, n, o in sizes])
 
 
 def _damaged(mask: Mask, task: _Task) -> tuple[float, Mask]:

@@ -62,14 +62,14 @@ def cut_by_plane(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
 
 def crumbs(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Add loose balls beside the organ; grade: their share of its volume."""
-    padded, inside = _padded(mask, 30.0)
-    position = _positions(padded)
     from scipy import ndimage
 
-    away = ndimage.distance_transform_edt(~inside, sampling=padded.spacing)
     number = int(rng.integers(1, 8))
-    radius = float(np.cbrt(grade * inside.sum() * np.prod(padded.spacing) / number * 3 / (4 * np.pi)))
-    places = np.argwhere((away > radius + 4) & (away < radius + 25))
+    radius = _ball_radius(mask, grade / number)
+    padded, inside = _padded(mask, 2 * radius + 30)
+    position = _positions(padded)
+    away = ndimage.distance_transform_edt(~inside, sampling=padded.spacing)
+    places = np.argwhere((away > radius + 4) & (away < radius + 25) & _deeper_than(radius, padded))
     added = inside.copy()
     for place in places[rng.choice(len(places), size=min(number, len(places)), replace=False)] if len(places) else ():
         added |= ((position - position[tuple(place)]) ** 2).sum(axis=-1) < radius**2
@@ -91,16 +91,21 @@ def holes(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
 
 def bridges(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Join distant places of the surface by rods of 2 to 4 mm radius outside the organ; grade 0 to 1: one to six."""
+    from scipy import ndimage
+
     padded, inside = _padded(mask, 10.0)
     position, joined = _positions(padded), inside.copy()
+    away = ndimage.distance_transform_edt(~inside, sampling=padded.spacing)
     edge = position[inside & ~_eroded(inside)]
     for _ in range(1 + round(5 * grade)):
-        ends = edge[rng.integers(len(edge), size=(200, 2))]
+        ends = edge[rng.integers(len(edge), size=(400, 2))]
         middle = ends.mean(axis=1)
-        index = np.rint(np.linalg.solve(padded.affine[:3, :3], (middle - padded.affine[:3, 3]).T)).astype(int)
-        outside = np.flatnonzero(~inside[tuple(np.clip(index.T, 0, np.array(inside.shape) - 1).T)])
-        if len(outside):
-            joined |= _near_segment(position, *ends[outside[0]]) < rng.uniform(2, 4)
+        index = np.rint(np.linalg.solve(padded.affine[:3, :3], (middle - padded.affine[:3, 3]).T)).astype(int).T
+        free = away[tuple(np.clip(index, 0, np.array(inside.shape) - 1).T)]
+        # The rod whose middle is farthest from the organ among some: one along the surface would not show.
+        best = int(free.argmax())
+        if free[best] > 0:
+            joined |= _near_segment(position, *ends[best]) < rng.uniform(2, 4)
     return _with(padded, joined)
 
 
@@ -124,7 +129,7 @@ def ragged(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Shift the surface by noise of 5 mm correlation; grade: its amplitude in units of 6 mm."""
     from scipy import ndimage
 
-    padded, inside = _padded(mask, 15.0)
+    padded, inside = _padded(mask, 5 * 6 * grade)  # no deviate reaches five times its standard deviation
     distance = ndimage.distance_transform_edt(inside, sampling=padded.spacing)
     distance -= ndimage.distance_transform_edt(~inside, sampling=padded.spacing)
     noise = ndimage.gaussian_filter(rng.normal(size=inside.shape), 5.0 / 2 / padded.spacing)
@@ -133,7 +138,8 @@ def ragged(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
 
 def staircase(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Let slices repeat their neighbour, as after a coarse segmentation; grade: thickness of a step, mm / 20."""
-    axis = int(np.argmax(mask.spacing))
+    # Slices lie across the patient's long axis, whichever spacing is the largest.
+    axis = int(np.argmax(np.abs(mask.affine[2, :3]) / mask.spacing))
     every = max(2, round(20 * grade / float(mask.spacing[axis])))
     rows = np.moveaxis(mask.inside, axis, 0)
     index = np.minimum(np.arange(len(rows)) // every * every + every // 2, len(rows) - 1)
@@ -142,11 +148,11 @@ def staircase(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
 
 def merged(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Add a neighbour: an ellipsoid that overlaps the surface; grade: its volume's share of the organ's."""
-    padded, inside = _padded(mask, 80.0)
+    radii = rng.uniform(0.7, 1.4, 3)
+    radii *= _ball_radius(mask, 1.4 * grade) / np.cbrt(radii.prod())
+    padded, inside = _padded(mask, 2 * float(radii.max()))
     position = _positions(padded)
     edge = position[inside & ~_eroded(inside)]
-    radii = rng.uniform(0.7, 1.4, 3)
-    radii *= np.cbrt(1.4 * grade * inside.sum() * np.prod(padded.spacing) * 3 / (4 * np.pi) / radii.prod())
     foot = edge[rng.integers(len(edge))]
     outwards = (foot - position[inside].mean(axis=0)) / np.linalg.norm(foot - position[inside].mean(axis=0))
     centre = foot + 0.6 * float(np.min(radii)) * outwards
@@ -209,6 +215,19 @@ def _padded(mask: Mask, margin_mm: float) -> tuple[Mask, Inside]:
     )
     padded = Mask(inside, affine, (offset[0], offset[1], offset[2]), (full[0], full[1], full[2]))
     return padded, inside
+
+
+def _ball_radius(mask: Mask, share: float) -> float:
+    """Return the radius in mm of a ball with this share of the organ's volume."""
+    return float(np.cbrt(share * mask.inside.sum() * np.prod(mask.spacing) * 3 / (4 * np.pi)))
+
+
+def _deeper_than(margin_mm: float, mask: Mask) -> Inside:
+    """Tell which voxels [i, j, k] are farther than this from every end of the array."""
+    result = np.zeros(mask.inside.shape, dtype=bool)
+    n = np.ceil(margin_mm / mask.spacing).astype(int) + 1
+    result[n[0] : -n[0], n[1] : -n[1], n[2] : -n[2]] = True
+    return result
 
 
 def _positions(mask: Mask) -> NDArray[np.float32]:
