@@ -34,12 +34,12 @@ def write_pictures(surface: Surface | None, folder: Path, name: str) -> list[str
 
 
 def picture(surface: Surface, view: View, pixels: int = PIXELS) -> bytes:
-    """Return one view as PNG on a transparent ground, at a scale that all views of the surface share."""
+    """Return one view as PNG on white, at a scale that all views of the surface share."""
     from shapegen.report.render import common_extent, render
 
     extent, bar = common_extent([surface], views=VIEWS), BAR_MM if view == VIEWS[0] else 0.0
     size = (pixels, pixels)
-    return _small_png(render(surface, view=view, size=size, extent_mm=extent, background=None, bar_mm=bar))
+    return _small_png(render(surface, view=view, size=size, extent_mm=extent, bar_mm=bar))
 
 
 def _small_png(image: Image) -> bytes:
@@ -48,6 +48,6 @@ def _small_png(image: Image) -> bytes:
     from PIL import Image as Pillow
 
     stream = io.BytesIO()
-    drawn = Pillow.fromarray(image).quantize(_COLOURS, method=Pillow.Quantize.FASTOCTREE)
+    drawn = Pillow.fromarray(image).quantize(_COLOURS, dither=Pillow.Dither.NONE)
     drawn.save(stream, format="PNG", optimize=True)
     return stream.getvalue()
