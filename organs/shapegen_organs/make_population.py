@@ -86,6 +86,7 @@ def is_valid(row: dict[str, Any]) -> bool:
 def main() -> None:
     from shapegen import __version__
     from shapegen.data.population import Population
+    from shapegen_organs.make_pretrained import LICENCE, SHIPPABLE, check_sources
     from shapegen_organs.population import pack, simplify
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,18 +97,16 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=4000, help="of each simplified surface")
     parser.add_argument("--seed", type=int, default=20261122)
     options = parser.parse_args()
+    population = Population.load(options.run / "prepare")
+    sources = check_sources(population)
     drawn = draw(options.run, count=options.draw, wanted=options.keep, seed=options.seed)
     surfaces = [simplify(surface, options.faces) for surface in drawn.surfaces]
-    population = Population.load(options.run / "prepare")
     card = {
         "what": "synthetic livers, drawn from a generative model; none is a scan of a person",
         "made_by": f"shapegen {__version__}, python -m shapegen_organs.make_population",
-        "trained_on": f"{len(population.of('train'))} liver surfaces of the LiTS-Couinaud segmentations",
-        "sources": [
-            "Couinaud segments: Zhang et al., repository xukun-zhang/Couinaud-Segmentation (MIT)",
-            "CT: LiTS = Medical Segmentation Decathlon, task 03 (CC BY-SA 4.0)",
-        ],
-        "licence": "CC BY-SA 4.0",
+        "trained_on": f"{len(population.of('train'))} liver surfaces of {' and '.join(sources)}",
+        "sources": [f"{name}: {SHIPPABLE[name]}" for name in sources],
+        "licence": LICENCE,
         "seed": options.seed,
         "filter": {
             **drawn.counts,

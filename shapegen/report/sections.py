@@ -63,7 +63,11 @@ def sections(material: Material, pictures: Pictures) -> list[Section]:
 
 
 def _notes(material: Material) -> str:
-    found = [*(material.population.notes if material.population else ()), *material.manifest.get("notes", ())]
+    said = list(material.manifest.get("notes", ()))
+    found = [
+        note for note in (material.population.notes if material.population else ()) if f"prepare: {note}" not in said
+    ]
+    found += said
     for row in material.metrics.get("failed", ()):
         found.append(f"metric {row.get('plugin')} failed while {row.get('doing')}: {row.get('error')}")
     return "".join(paragraph(str(note)) for note in dict.fromkeys(found))
