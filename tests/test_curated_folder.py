@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -58,8 +59,8 @@ def copy(curated, tmp_path):
     """The folder without its cache, to be changed."""
     for path in curated.glob("*.*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "surfaces").symlink_to(curated / "surfaces")
-    (tmp_path / "pictures").symlink_to(curated / "pictures")
+    for name in ("surfaces", "pictures"):
+        shutil.copytree(curated / name, tmp_path / name)
     return tmp_path
 
 

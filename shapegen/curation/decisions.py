@@ -26,7 +26,7 @@ class Decision:
         at: when, ISO 8601 with time zone.
 
     Raises:
-        ConfigError: there is no such class.
+        ConfigError: there is no such class, or the note is no text.
     """
 
     verdict: Verdict
@@ -38,6 +38,8 @@ class Decision:
         for name in (self.verdict, self.automatic):
             if name not in VERDICTS:
                 raise ConfigError(f"expected one of {', '.join(VERDICTS)}, got '{name}'")
+        if not isinstance(self.note, str) or not isinstance(self.at, str):
+            raise ConfigError(f"expected note and time as text, got {self.note!r} and {self.at!r}")
 
 
 def read_decisions(folder: Path) -> dict[str, Decision]:
@@ -59,7 +61,12 @@ def read_decisions(folder: Path) -> dict[str, Decision]:
 
 
 def write_decision(folder: Path, item: str, decision: Decision | None) -> dict[str, Decision]:
-    """Keep one decision, or take it back (None), at once; return all."""
+    """Keep one decision, or take it back (None), at once; return all. A crash leaves the old file or the new one.
+
+    Raises:
+        CorruptFileError: the file holds something else; it is left as it is.
+        OSError: the folder cannot be written; what was decided before is kept.
+    """
     decisions = read_decisions(folder)
     if decision is None:
         decisions.pop(item, None)

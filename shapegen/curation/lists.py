@@ -33,10 +33,8 @@ def write_lists(folder: Path) -> None:
     checks = sorted({check for item in items for check in item["measures"] if check in item["measures"][check]})
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(
-        ["id", "group", "file", "final", "verdict", "after_repair", "decided", "note"]
-        + [*(f"p_{each}" for each in CLASSES), *checks, "reasons"]
-    )
+    known = ("id", "group", "file", "final", "verdict", "after_repair", "decided", "note")
+    writer.writerow([*known, *(f"p_{each}" for each in CLASSES), *checks, "reasons"])
     writer.writerows(_row(item, decisions, checks) for item in items)
     write_bytes(folder / TABLE, stream.getvalue().encode("utf-8", "backslashreplace"))
 

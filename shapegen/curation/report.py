@@ -57,7 +57,8 @@ def write_report(folder: Path) -> Path:
         chosen.sort(key=lambda item: (-item["severity"], item["id"]))
         body = _cards(verdict, folder, chosen, decided, checks) if chosen else ""
         sections.append(Section(id=verdict, title=f"{verdict} ({len(chosen)})", body=body))
-    facts = {"items": str(len(items)), **{verdict: str(counts[verdict]) for verdict in VERDICTS}}
+    facts: dict[str, str] = {"items": str(len(items))}
+    facts |= {verdict: str(counts[verdict]) for verdict in VERDICTS}
     text = page(title=f"Curation: {data['organ']}", facts=facts, summary=list(filter(None, summary)), sections=sections)
     text = text.replace("</head>", f"<style>\n{_style(len(checks))}</style>\n</head>", 1)
     write_bytes(folder / REPORT, text.encode("utf-8", "backslashreplace"))
@@ -83,13 +84,11 @@ def _overview(items: Items, decided: Mapping[str, Decision], checks: Sequence[st
 
 
 def _reason(items: Items, check: str) -> tuple[str, str, str, str, str]:
-    from shapegen.report.tables import number
-
     found = [finding for item in items for finding in item["findings"] if finding["check"] == check]
     classes = sorted({str(finding["verdict"]) for finding in found})
     limits = sorted({float(finding["threshold"]) for finding in found})
     mended = sum(bool(finding["mended"]) for finding in found)
-    return check, ", ".join(classes), str(len(found)), str(mended), ", ".join(map(number, limits))
+    return check, ", ".join(classes), str(len(found)), str(mended), ", ".join(f"{limit:.4g}" for limit in limits)
 
 
 def _filters(checks: Sequence[str]) -> str:
@@ -102,7 +101,7 @@ def _filters(checks: Sequence[str]) -> str:
 
 
 def _style(checks: int) -> str:
-    style = (files("shapegen.curation") / "report.css").read_text(encoding="utf-8")
+    style = (files("shapegen.curation") / "page" / "report.css").read_text(encoding="utf-8")
     chosen = 'body:has(option[value="{}"]:checked)'
     for verdict in VERDICTS:
         others = ", ".join(f"#{other}" for other in VERDICTS if other != verdict)
@@ -160,11 +159,12 @@ def _overrules(item: Mapping[str, Any], decision: Decision) -> bool:
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
-    from shapegen.report.tables import number
-
-    measured = f"{number(float(finding['measure']))}, threshold {number(float(finding['threshold']))}"
-    mended = ', <span class="mended">mended</span>' if finding["mended"] else ""
-    return f"<li><strong>{escape(finding['check'])}</strong> ({measured}{mended}): {escape(finding['text'])}</li>"
+    # Without a threshold the check is a yes or no, such as whether a file can be read.
+    limit = float(finding["threshold"])
+    said = [f"{float(finding['measure']):.4g}", f"threshold {limit:.4g}"] if limit else []
+    said += ['<span class="mended">mended</span>'] if finding["mended"] else []
+    measured = f" ({', '.join(said)})" if said else ""
+    return f"<li><strong>{escape(finding['check'])}</strong>{measured}: {escape(finding['text'])}</li>"
 
 
 def _tag(verdict: str) -> str:

@@ -1,222 +1,243 @@
-"""Review of a curated folder in the browser: a small server for this machine only."""
+"""Reviewing a curated folder in the browser: a small server on this machine, for one person."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import secrets
+import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
-from shapegen.curation.decisions import Decision, automatic_verdict, read_decisions, write_decision
-from shapegen.curation.folder import read_curation
-from shapegen.curation.verdicts import VERDICTS, Verdict
 from shapegen.errors import ConfigError, RunFolderError, ShapegenError
-from shapegen.progress import say
 
-LARGEST_BODY = 64_000
-FACES = 20_000
-"""Of a surface that is sent to the page; larger ones are simplified."""
+if TYPE_CHECKING:
+    from shapegen.curation.desk import Desk
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+PAGES = {
+    "": ("review.html", "text/html; charset=utf-8"),
+    "review.css": ("review.css", "text/css; charset=utf-8"),
+    "review.js": ("review.js", "text/javascript; charset=utf-8"),
+    "viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
+}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+LONGEST = 64 * 1024
+JSON = "application/json"
 
 
-@dataclass(slots=True)
-class Review:
-    """A curated folder that is being reviewed.
+def serve(folder: Path, *, host: str = "127.0.0.1", port: int = 0, open_browser: bool = True) -> None:
+    """Show the items of a curated folder one by one and keep what is decided, until Ctrl-C or the page's button; then
+    write report and lists anew.
 
     Args:
         folder: the curated folder.
-        token: that every request must carry; it is in the address that is opened.
+        host: a name of this machine itself; no other is served.
+        port: 0: any that is free.
+        open_browser: whether to open the page, where there is a display.
+
+    Raises:
+        RunFolderError: the folder was not curated.
+        ConfigError: the port is in use or not allowed, or the host is another machine.
+        CorruptFileError: the folder's files are damaged.
     """
-
-    folder: Path
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    data: Mapping[str, Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.data = read_curation(self.folder)
-
-    def items(self) -> list[dict[str, Any]]:
-        """Return what the page shows, the most doubtful first: `not_sure`, then by how near to even `ok` is, then the
-        rest, the worst first."""
-        decisions = read_decisions(self.folder)
-        rows: list[dict[str, Any]] = []
-        for item in self.data["items"]:
-            decision = decisions.get(item["id"])
-            rows.append(
-                {
-                    **{key: item[key] for key in ("id", "file", "findings", "repairs", "probability", "reason")},
-                    "number": len(rows),
-                    "automatic": automatic_verdict(item),
-                    "decided": decision.verdict if decision else None,
-                    "note": decision.note if decision else "",
-                    "pictures": len(item["pictures"]),
-                    "surface": item["surface"] is not None,
-                    "severity": item["severity"],
-                }
-            )
-        return sorted(rows, key=lambda row: (row["automatic"] != "not_sure", -_doubt(row), -row["severity"], row["id"]))
-
-    def decide(self, number: int, verdict: Verdict | None, note: str) -> None:
-        """Keep a decision on an item by its number, or take it back.
-
-        Raises:
-            ConfigError: no such item or class.
-        """
-        items = self.data["items"]
-        if not 0 <= number < len(items) or (verdict is not None and verdict not in VERDICTS):
-            raise ConfigError(f"expected an item below {len(items)} and one of {', '.join(VERDICTS)}")
-        item = items[number]
-        decision = None
-        if verdict is not None:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            decision = Decision(verdict, automatic_verdict(item), note[:2000], now)
-        with self.lock:
-            write_decision(self.folder, item["id"], decision)
-
-    def picture(self, number: int, view: int) -> bytes | None:
-        """Return a picture of an item, PNG; None where there is none."""
-        names = self.data["items"][number]["pictures"] if 0 <= number < len(self.data["items"]) else []
-        path = self.folder / names[view] if 0 <= view < len(names) else None
-        return path.read_bytes() if path is not None and path.is_file() else None
-
-    def surface(self, number: int) -> bytes | None:
-        """Return an item's surface: two uint32, the numbers of vertices and faces, then float32 vertices [v, 3] in mm
-        and uint32 faces [f, 3], little-endian; None where there is none."""
-        import numpy as np
-
-        from shapegen.geometry.export import read_mesh
-
-        items = self.data["items"]
-        name = items[number]["surface"] if 0 <= number < len(items) else None
-        if name is None or not (self.folder / name).is_file():
-            return None
-        surface = read_mesh(self.folder / name)
-        vertices, faces = surface.vertices, surface.faces
-        if len(faces) > FACES:
-            import igl
-
-            found = igl.decimate(np.ascontiguousarray(vertices), np.ascontiguousarray(faces), FACES, True)
-            vertices, faces = np.asarray(found[-4]), np.asarray(found[-3])
-        head = np.array([len(vertices), len(faces)], "<u4").tobytes()
-        return head + vertices.astype("<f4").tobytes() + faces.astype("<u4").tobytes()
+    server = make_server(folder, host=host, port=port)
+    with server:
+        print(f"review at {server.url}\nend with Ctrl-C; every decision is saved at once", flush=True)
+        if open_browser and _has_display():
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+        finally:
+            server.desk.finish()
+        print(folder / "report.html", flush=True)
 
 
-def _doubt(row: Mapping[str, Any]) -> float:
-    """Return 1 where `ok` is as likely as not, 0 where it is certain or impossible, or there is no classifier."""
-    return 1 - abs(2 * row["probability"]["ok"] - 1) if row["probability"] else 0.0
+class Server(ThreadingHTTPServer):
+    """Serves one folder to whoever knows the token."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], desk: Desk) -> None:
+        super().__init__(address, Handler)
+        self.desk = desk
+        self.token = secrets.token_urlsafe(24)
+
+    @property
+    def url(self) -> str:
+        """The page's address, with the token."""
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/{self.token}/"
+
+    def server_bind(self) -> None:
+        # Not HTTPServer's: that asks the network for this machine's name, which can take long.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A browser that leaves while it is being answered is no error to tell of.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+def make_server(folder: Path, *, host: str = "127.0.0.1", port: int = 0) -> Server:
+    """Return the server, bound but not yet serving; arguments and errors as for `serve`."""
+    from shapegen.curation.desk import Desk
+    from shapegen.curation.folder import is_curated
+
+    if host not in LOCAL[:2]:
+        raise ConfigError(
+            f"the review is for this machine only: expected the host 127.0.0.1 or localhost, got '{host}'"
+        )
+    if not is_curated(folder):
+        raise RunFolderError(f"{folder} is no curated folder; make it with `shapegen curate DATA --out {folder}`")
+    desk = Desk(folder)
+    try:
+        return Server((host, port), desk)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} is in use; give another --port, or 0 for any that is free") from error
+        if error.errno == errno.EACCES:
+            raise ConfigError(f"port {port} is not allowed for users; give one above 1023, or 0 for any") from error
+        raise
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection. Paths begin with the token; items have numbers, so no path reaches the disk."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "shapegen"
+    sys_version = ""
+    timeout = 60
+
+    @property
+    def owner(self) -> Server:
+        return cast(Server, self.server)
 
     def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        if not self._allowed(parse_qs(address.query).get("token", [""])[0]):
-            return
-        review, parts = self.server.review, address.path.strip("/").split("/")
-        if parts == [""]:
-            page = (files("shapegen.curation") / "review.html").read_bytes()
-            self._send(page, "text/html; charset=utf-8")
-        elif parts == ["items"]:
-            content = {"organ": review.data["organ"], "verdicts": VERDICTS, "items": review.items()}
-            self._send(json.dumps(content).encode(), "application/json")
-        elif len(parts) == 3 and parts[0] == "picture" and all(part.isdecimal() for part in parts[1:]):
-            self._send(review.picture(int(parts[1]), int(parts[2])), "image/png")
-        elif len(parts) == 2 and parts[0] == "surface" and parts[1].isdecimal():
-            self._send(review.surface(int(parts[1])), "application/octet-stream")
-        else:
-            self._send(None, "")
-
-    def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if not self._allowed(self.headers.get("X-Token", "")):
-            return
-        if urlsplit(self.path).path != "/decide" or not length.isdecimal() or int(length) > LARGEST_BODY:
-            self._send(None, "")
+        parts = self._allowed()
+        if parts is None:
             return
         try:
-            asked = json.loads(self.rfile.read(int(length)))
-            self.server.review.decide(int(asked["number"]), asked["verdict"], str(asked.get("note", "")))
-        except (ValueError, KeyError, TypeError, ShapegenError) as error:
-            self._send(json.dumps({"error": str(error)}).encode(), "application/json", HTTPStatus.BAD_REQUEST)
+            content, kind = self._found(parts)
+        except LookupError:
+            self._answer(HTTPStatus.NOT_FOUND, b"not found")
+        except (ShapegenError, OSError) as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error).encode("utf-8", "replace"))
+        else:
+            self._answer(HTTPStatus.OK, content, kind)
+
+    def do_POST(self) -> None:
+        # A body that is not read would be taken for the next request.
+        self.close_connection = True
+        parts = self._allowed()
+        if parts is None:
             return
-        self._send(b"{}", "application/json")
+        try:
+            if parts == ["decide"]:
+                said = self._said()
+                self.owner.desk.decide(said["id"], said["verdict"], said.get("note", ""))
+            elif parts != ["finish"]:
+                raise LookupError(parts)
+        except LookupError:
+            self._answer(HTTPStatus.NOT_FOUND, b"not found")
+        except (ValueError, TypeError, RecursionError, ConfigError) as error:
+            self._answer(HTTPStatus.BAD_REQUEST, str(error).encode("utf-8", "replace"))
+        except (ShapegenError, OSError) as error:
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"not saved: {error}".encode("utf-8", "replace"))
+        else:
+            self._answer(HTTPStatus.OK, b"{}", JSON)
+            if parts == ["finish"]:
+                # Not from this thread: the server would wait for it.
+                threading.Thread(target=self.server.shutdown, daemon=True).start()
 
-    def _allowed(self, token: str) -> bool:
-        """Refuse who does not know the token, and pages of other names that resolve to this machine (DNS rebinding)."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        if host in ("127.0.0.1", "localhost") and secrets.compare_digest(token, self.server.review.token):
-            return True
-        self._send(b"forbidden", "text/plain", HTTPStatus.FORBIDDEN)
-        return False
+    def _allowed(self) -> list[str] | None:
+        """Return the path's parts after the token; None, and answer, where the request is not from the page.
 
-    def _send(self, body: bytes | None, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        if body is None:
-            body, kind, status = b"not found", "text/plain", HTTPStatus.NOT_FOUND
+        A page of another site may send requests to this machine, and with a name that it points here (DNS rebinding)
+        even read the answers: the name in `Host` gives that away, and the token is not known to it.
+        """
+        token, *parts = urlsplit(self.path).path.removeprefix("/").split("/")
+        origin = self.headers.get("Origin")
+        local = _name(f"//{self.headers.get('Host', '')}") in LOCAL and (origin is None or _name(origin) in LOCAL)
+        if local and secrets.compare_digest(token.encode(), self.owner.token.encode()):
+            return parts
+        self._answer(HTTPStatus.FORBIDDEN, b"not allowed: use the address that shapegen printed")
+        return None
+
+    def _found(self, parts: list[str]) -> tuple[bytes, str]:
+        match parts:
+            case [name] if name in PAGES:
+                file, kind = PAGES[name]
+                return (files("shapegen.curation") / "page" / file).read_bytes(), kind
+            case ["state.json"]:
+                return json.dumps(self.owner.desk.state()).encode(), JSON
+            case ["items", number, part]:
+                return self._of_item(_number(number, len(self.owner.desk.items)), part)
+        raise LookupError(parts)
+
+    def _of_item(self, number: int, part: str) -> tuple[bytes, str]:
+        from shapegen.curation.pictures import VIEWS
+
+        if part == "mesh":
+            return self.owner.desk.mesh(number), "application/octet-stream"
+        for view in VIEWS:
+            if part == f"{view}.png":
+                return self.owner.desk.picture(number, view), "image/png"
+        raise LookupError(part)
+
+    def _said(self) -> dict[str, Any]:
+        length = int(self.headers.get("Content-Length") or 0)
+        if self.headers.get_content_type() != JSON or not 0 < length <= LONGEST:
+            raise ValueError(f"expected at most {LONGEST} bytes of JSON")
+        said = json.loads(self.rfile.read(length))
+        if not isinstance(said, dict) or not isinstance(said.get("id"), str) or "verdict" not in said:
+            raise ValueError("expected id and verdict")
+        if not isinstance(said.get("note", ""), str):
+            raise ValueError("expected the note as text")
+        return said
+
+    def _answer(self, status: HTTPStatus, content: bytes, kind: str = "text/plain; charset=utf-8") -> None:
         self.send_response(status)
-        for name, value in (
-            ("Content-Type", kind),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "no-referrer"),
-        ):
+        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of single requests."""
+        """Say nothing: the terminal is the user's."""
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    review: Review
-
-
-def make_server(folder: Path, *, port: int = 0) -> tuple[_Server, str]:
-    """Return a server on this machine's own address, not yet running, and the address to open.
-
-    Raises:
-        RunFolderError: the folder is no curated one, or the port is taken.
-    """
-    if not (folder / "curation.json").is_file():
-        raise RunFolderError(f"{folder} is no curated folder; make one with `shapegen curate DATA --out {folder}`")
+def _name(address: str) -> str | None:
     try:
-        server = _Server(("127.0.0.1", port), _Handler)
-    except OSError as error:
-        raise RunFolderError(f"port {port} cannot be used ({error.strerror}); give another --port") from error
-    server.review = Review(folder)
-    return server, f"http://127.0.0.1:{server.server_address[1]}/?token={server.review.token}"
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
-def serve(folder: Path, *, port: int = 0, open_browser: bool = True) -> None:
-    """Let a reviewer decide until the command is interrupted; then write lists and report again.
+def _number(text: str, count: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < count):
+        raise LookupError(text)
+    return int(text)
 
-    Raises:
-        RunFolderError: as `make_server`.
-    """
-    import webbrowser
 
-    from shapegen.curation.report import write_lists, write_report
-
-    server, address = make_server(folder, port=port)
-    say(f"review at {address} (Ctrl-C ends it)")
-    if open_browser:
-        webbrowser.open(address)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
-    write_lists(folder)
-    say(f"{len(read_decisions(folder))} decisions; report: {write_report(folder)}")
+def _has_display() -> bool:
+    """Whether a browser has a window; without one `webbrowser` would start a text browser in the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
