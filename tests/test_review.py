@@ -261,7 +261,9 @@ def test_finish_ends_the_review_and_writes_report_and_lists(tmp_path, capsys, mo
     assert not thread.is_alive()
     assert (folder / "cut.txt").read_text().splitlines()[0] == "livers/good"
     assert "overruled by" in (folder / "report.html").read_text()
-    assert made[0].url in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert made[0].url in said.err
+    assert said.out == f"{folder / 'report.html'}\n"
 
 
 def test_interrupting_ends_the_review_too(tmp_path, monkeypatch):

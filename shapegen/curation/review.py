@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from shapegen.errors import ConfigError, RunFolderError, ShapegenError
+from shapegen.progress import say
 
 if TYPE_CHECKING:
     from shapegen.curation.desk import Desk
@@ -57,13 +58,13 @@ def serve(folder: Path, *, host: str = "127.0.0.1", port: int = 0, open_browser:
     """
     server = make_server(folder, host=host, port=port)
     with server:
-        print(f"review at {server.url}\nend with Ctrl-C; every decision is saved at once", flush=True)
+        say(f"review at {server.url} (Ctrl-C ends it; every decision is saved at once)")
         if open_browser and _has_display():
             threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print(file=sys.stderr)
+            say("")
         finally:
             server.desk.finish()
         print(folder / "report.html", flush=True)
