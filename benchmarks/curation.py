@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--damages", type=int, default=6)
     parser.add_argument("--meshes", type=int, default=8, help="livers whose surfaces are damaged as meshes")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--sure", type=float, default=0.5)
+    parser.add_argument("--sure", type=float, default=0.3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curation.json"))
     options = parser.parse_args()
     organ = build(LiverConfig())

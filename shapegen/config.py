@@ -95,7 +95,7 @@ class CurateConfig(Config):
         default={}, description="Check and the measure above which it objects, in place of its default."
     )
     sure: float = Field(
-        default=0.5, ge=0, le=1, description="Probability of `ok` below which a shape without objections is `not_sure`."
+        default=0.3, ge=0, le=1, description="Probability of `ok` below which a shape without objections is `not_sure`."
     )
     population: bool = Field(
         default=True, description="Compare with the organ's embedded population where there are fewer than 30 shapes."

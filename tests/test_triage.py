@@ -71,12 +71,12 @@ def test_a_check_without_measures_says_nothing():
 
 
 def test_the_classifier_makes_a_shape_without_objections_uncertain():
-    doubt = {"ok": 0.3, "cut": 0.6, "require_edit": 0.05, "nope": 0.05}
+    doubt = {"ok": 0.2, "cut": 0.6, "require_edit": 0.1, "nope": 0.1}
     found = RULES.judge(FINE, probability=doubt)
     assert (found.verdict, found.final) == ("not_sure", "not_sure")
     assert "cut in 60%" in found.findings[0].text
-    assert RULES.judge(FINE, probability={**doubt, "ok": 0.5}).verdict == "ok"
-    assert Rules(CHECKS, sure=0.2).judge(FINE, probability=doubt).verdict == "ok"
+    assert RULES.judge(FINE, probability={**doubt, "ok": 0.3}).verdict == "ok"
+    assert Rules(CHECKS, sure=0.1).judge(FINE, probability=doubt).verdict == "ok"
 
 
 def test_after_repair_the_classifier_is_asked_about_what_is_left():

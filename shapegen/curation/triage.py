@@ -72,7 +72,7 @@ class Rules:
 
     checks: Sequence[Check]
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    sure: float = 0.5
+    sure: float = 0.3
 
     def findings(self, measures: Measures) -> list[Finding]:
         """Return what the checks of single shapes object to."""
