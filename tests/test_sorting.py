@@ -96,7 +96,7 @@ def test_the_cut_one_is_left_out_and_the_mirrored_one_goes_on(make_run):
     [
         {"curate.use": False},
         {"curate.keep": ["ok", "cut"]},
-        {"curate.thresholds": {"planar-cap": 99, "self-intersections": 99, "thin-sheets": 99}},
+        {"curate.sure": 0, "curate.thresholds": {"planar-cap": 99, "self-intersections": 99, "thin-sheets": 99}},
     ],
 )
 def test_the_configuration_decides_what_goes_on(make_run, sets):

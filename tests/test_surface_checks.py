@@ -151,7 +151,7 @@ def test_a_staircase_is_found_with_the_height_of_its_steps(smooth, axis):
         return ellipsoid(stepped)
 
     measures = measured("staircase", extracted(terraced))
-    assert measures["staircase"] > 2 * BY_NAME["staircase"].threshold
+    assert measures["staircase"] > BY_NAME["staircase"].threshold
     assert measures["staircase-mm"] == pytest.approx(5, abs=0.1)
     assert measured("staircase", smooth)["staircase"] < 0.3 * BY_NAME["staircase"].threshold
 
