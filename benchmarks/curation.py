@@ -23,7 +23,6 @@ from shapegen.curation.corpus import GOOD, Example, make_corpus
 from shapegen.curation.damage_meshes import MESH_DAMAGES
 from shapegen.curation.examine import checks, measure
 from shapegen.curation.raw import Evidence, RawShape
-from shapegen.curation.relations import relate
 from shapegen.curation.triage import Rules, unmended
 from shapegen.data.align import Probe, probe
 from shapegen.data.repair import surface_from_mesh
@@ -122,20 +121,11 @@ def main() -> None:
     clean = [item for item in items if item.id not in left_out]
     examples += damaged_meshes(organ, clean[:: max(1, len(clean) // max(1, options.meshes))], cache=cache)
     rules, classifier = Rules(checks(), sure=options.sure), load_classifier(organ)
-    pairs = related(examples)
+    pairs, relations = related(examples)
     measures = [each for _, each in pairs]
     likely = classifier(measures) if classifier else [None] * len(measures)
     after = classifier([unmended(each, rules.checks) for each in measures]) if classifier else likely
     rows = [(each, "nope", "nope", None) for each in examples if each.measures is None]
-    good = [each for each, _ in pairs if each.damage == GOOD]
-    relations = relate(
-        [each.probe for each, _ in pairs],
-        [each.id for each, _ in pairs],
-        prior=[each.probe for each in good],
-        groups=[each.group for each, _ in pairs],
-        prior_groups=[each.group for each in good],
-        repeats=False,
-    )
     for row, (each, found) in enumerate(pairs):
         judged = rules.judge(found, relations.findings(row, {}), likely[row], after[row])
         rows.append((each, judged.verdict, judged.final, likely[row]))

@@ -27,7 +27,7 @@ from shapegen.discovery import discover
 from shapegen.evaluation import GenerationSets, ShapeBank
 from shapegen.geometry.surface import Surface
 from shapegen.metrics.comparison import real_against_real, real_size
-from shapegen.metrics.statistics import bootstrap_interval, wilson_interval
+from shapegen.metrics.statistics import band, bootstrap_interval, wilson_interval
 from shapegen.run import Run
 from shapegen.settings import load_config
 from shapegen.store import derived_seed, read_arrays, read_json, write_json
@@ -104,11 +104,6 @@ def over_seeds(values: list[float]) -> dict[str, float | list[float] | None]:
     return {"value": mean, **ends, "seeds": values}
 
 
-def band(values: list[float]) -> dict[str, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {"value": float(np.mean(values)), "low": float(low), "high": float(high)}
-
-
 def reconstructions(works: list[Path]) -> dict[str, dict[str, dict[str, float]]]:
     """Return every measure of each kind of reconstruction over all test shapes and seeds, resampled over shapes."""
     merged: dict[str, dict[str, list[float]]] = {}
@@ -120,8 +115,7 @@ def reconstructions(works: list[Path]) -> dict[str, dict[str, dict[str, float]]]
     for row, metrics in merged.items():
         for metric, numbers in metrics.items():
             found = bootstrap_interval(np.array(numbers), draws=1000, seed=0)
-            ends = {"value": found.value, "low": found.low, "high": found.high}
-            table.setdefault(row, {})[metric] = {**ends, "min": min(numbers), "n": len(numbers)}
+            table.setdefault(row, {})[metric] = {**found.to_json(), "min": min(numbers), "n": len(numbers)}
     return table
 
 
@@ -185,7 +179,7 @@ def main() -> None:
                 for draw, numbers in zip(draws, found, strict=True):
                     draw.setdefault(fold, {}).update(numbers)
         pooled = [over_folds(parts, sizes) for parts in draws]
-        table["rows"][row] = {"metrics": {name: band([each[name] for each in pooled]) for name in pooled[0]}}
+        table["rows"][row] = {"metrics": {name: band([each[name] for each in pooled]).to_json() for name in pooled[0]}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, table)
     for row, content in table["rows"].items():

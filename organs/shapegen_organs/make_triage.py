@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from shapegen.curation.classifier import Examples
 from shapegen.curation.corpus import GOOD, Example, make_corpus
 from shapegen.curation.examine import checks
-from shapegen.curation.relations import relate
+from shapegen.curation.relations import Relations, relate
 from shapegen.curation.triage import Measures, Rules, unmended
 from shapegen.curation.verdicts import Verdict
 from shapegen.progress import Bars
@@ -32,8 +32,9 @@ CARD = {
 }
 
 
-def related(examples: Sequence[Example]) -> list[tuple[Example, Measures]]:
-    """Return the examples that can be read with all their measures, those against the good ones included."""
+def related(examples: Sequence[Example]) -> tuple[list[tuple[Example, Measures]], Relations]:
+    """Return the examples that can be read with all their measures, those against the good ones included; and what was
+    found about them together, in the same order."""
     read = [each for each in examples if each.measures is not None and each.probe is not None]
     good = [each for each in read if each.damage == GOOD]
     found = relate(
@@ -44,13 +45,13 @@ def related(examples: Sequence[Example]) -> list[tuple[Example, Measures]]:
         prior_groups=[each.group for each in good],
         repeats=False,
     )
-    return [(each, {**(each.measures or {}), **found.measures(row)}) for row, each in enumerate(read)]
+    return [(each, {**(each.measures or {}), **found.measures(row)}) for row, each in enumerate(read)], found
 
 
 def rows(examples: Sequence[Example]) -> list[tuple[Measures, Verdict, str]]:
     """Return measures, class and patient: of each shape as it was read, and of its repaired surface."""
     result = []
-    for each, measures in related(examples):
+    for each, measures in related(examples)[0]:
         result.append((measures, each.verdict, each.group))
         after: Verdict = "ok" if each.mended else each.verdict
         result.append((unmended(measures, checks()), after, each.group))

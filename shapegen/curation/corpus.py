@@ -100,7 +100,7 @@ def make_corpus(
 
 
 def _make(task: _Task) -> None:
-    from shapegen.curation.examine import measure
+    from shapegen.curation.examine import check_volume, measure
     from shapegen.data.align import probe
     from shapegen.data.clean import surface_from_mask
     from shapegen.geometry.surface import signed_volume
@@ -111,13 +111,10 @@ def _make(task: _Task) -> None:
     grade, mask = _damaged(_coarser(raw.mask), task)
     row: dict[str, Any] = {"grade": grade, "measures": None, "reason": ""}
     try:
-        low, high = task.organ.volume_range_ml
-        volume = float(mask.inside.sum()) * abs(float(np.linalg.det(mask.affine[:3, :3]))) / 1000
-        if not low <= volume <= high:
-            raise UnusableItemError(f"its volume is {volume:.4g} mL, expected {low:g} to {high:g} mL")
+        voxel_ml = abs(float(np.linalg.det(mask.affine[:3, :3]))) / 1000
+        check_volume(float(mask.inside.sum()) * voxel_ml, task.organ.volume_range_ml)
         surface, _ = surface_from_mask(mask.inside, mask.affine, voxel_mm=task.organ.voxel_mm)
-        if not low <= signed_volume(surface) / 1000 <= high:
-            raise UnusableItemError("its volume is out of range")
+        check_volume(signed_volume(surface) / 1000, task.organ.volume_range_ml)
         row["measures"] = measure(Evidence(RawShape(mask=mask), surface, task.organ.volume_range_ml))
         write_arrays(task.path.with_suffix(".safetensors"), probe(surface).to_arrays())
     except UnusableItemError as error:

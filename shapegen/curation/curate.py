@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from shapegen.metrics.measured import Bar
     from shapegen.protocols import Item, Organ
 
-FORMAT = "shapegen-curation-1"
-
-
 PRIOR = 32
 """Shapes of the organ's own population that are enough for a mean and for neighbours."""
 
@@ -118,8 +115,9 @@ def curate(
     measures = [examine.cached(cache, item, examine.CHECKS) for item in read]
     relations = _relations(organ, read, cache, config, workers=workers, progress=progress)
     rules = Rules(examine.checks(), config.thresholds, config.sure)
-    for row, each in enumerate(measures if relations else ()):
-        each.update(relations.measures(row) if relations else {})
+    if relations:
+        for row, each in enumerate(measures):
+            each.update(relations.measures(row))
     likely = classifier(measures) if classifier and measures else [None] * len(read)
     mended = [unmended(each, rules.checks) for each in measures]
     after = classifier(mended) if classifier and measures else [None] * len(read)

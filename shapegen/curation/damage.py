@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.curation.raw import Mask
 from shapegen.curation.verdicts import Verdict
+from shapegen.geometry.surface import Surface
 
 Inside = NDArray[np.bool_]
 
 
+Shape = TypeVar("Shape", Mask, Surface)
+
+
 @dataclass(frozen=True, slots=True)
-class Damage:
-    """One way to damage a mask.
+class Damage(Generic[Shape]):
+    """One way to damage a mask, or a closed surface (mm, outwards).
 
     Args:
         name: of it.
         verdict: what a damaged organ is.
         grades: least and largest grade; what it means is said where the damage is made.
         mended: whether cleaning should mend it, so that the repaired surface is `ok`.
-        apply: takes a mask, a grade and a source of randomness.
+        apply: takes the shape, a grade and a source of randomness.
     """
 
     name: str
     verdict: Verdict
     grades: tuple[float, float]
     mended: bool
-    apply: Callable[[Mask, float, np.random.Generator], Mask]
+    apply: Callable[[Shape, float, np.random.Generator], Shape]
 
 
 def cut_by_scan(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
@@ -65,7 +69,7 @@ def crumbs(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     from scipy import ndimage
 
     number = int(rng.integers(1, 8))
-    radius = _ball_radius(mask, grade / number)
+    radius = ball_radius(mask, grade / number)
     padded, inside = _padded(mask, 2 * radius + 30)
     position = _positions(padded)
     away = ndimage.distance_transform_edt(~inside, sampling=padded.spacing)
@@ -149,7 +153,7 @@ def staircase(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
 def merged(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Add a neighbour: an ellipsoid that overlaps the surface; grade: its volume's share of the organ's."""
     radii = rng.uniform(0.7, 1.4, 3)
-    radii *= _ball_radius(mask, 1.4 * grade) / np.cbrt(radii.prod())
+    radii *= ball_radius(mask, 1.4 * grade) / np.cbrt(radii.prod())
     padded, inside = _padded(mask, 2 * float(radii.max()))
     position = _positions(padded)
     edge = position[inside & ~_eroded(inside)]
@@ -174,7 +178,7 @@ def fragment(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     return cut_by_plane(first, grade / 3 / (1 - 2 * grade / 3), rng)
 
 
-DAMAGES: Sequence[Damage] = (
+DAMAGES: Sequence[Damage[Mask]] = (
     Damage("cut-by-scan", "cut", (0.05, 0.4), False, cut_by_scan),
     Damage("cut-by-plane", "cut", (0.05, 0.4), False, cut_by_plane),
     Damage("crumbs", "require_edit", (0.01, 0.1), True, crumbs),
@@ -217,7 +221,7 @@ def _padded(mask: Mask, margin_mm: float) -> tuple[Mask, Inside]:
     return padded, inside
 
 
-def _ball_radius(mask: Mask, share: float) -> float:
+def ball_radius(mask: Mask, share: float) -> float:
     """Return the radius in mm of a ball with this share of the organ's volume."""
     return float(np.cbrt(share * mask.inside.sum() * np.prod(mask.spacing) * 3 / (4 * np.pi)))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.damage import Damage
+from shapegen.curation.damage import Damage, ball_radius
 from shapegen.curation.raw import Mask
 
 Inside = NDArray[np.bool_]
@@ -61,7 +61,7 @@ def cavities(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     from scipy import ndimage
 
     inside, spacing = mask.inside.copy(), mask.spacing
-    radius = float(np.cbrt(grade * inside.sum() * np.prod(spacing) / rng.integers(1, 7) * 3 / (4 * np.pi)))
+    radius = ball_radius(mask, grade / rng.integers(1, 7))
     left = round(grade * int(inside.sum()))
     for _ in range(40):
         depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
@@ -87,20 +87,20 @@ def turned(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     return replace(mask, affine=affine)
 
 
-MORE_DAMAGES: Sequence[Damage] = (
+MORE_DAMAGES: Sequence[Damage[Mask]] = (
     Damage("cavities", "require_edit", (0.01, 0.1), True, cavities),
     Damage("turned", "require_edit", (0.0, 1.0), True, turned),
 )
 
 
-def wrong_organ(others: Sequence[Mask]) -> Damage:
+def wrong_organ(others: Sequence[Mask]) -> Damage[Mask]:
     """Return the damage that gives one of these, masks of other organs, instead of the organ; grade: ignored."""
     return Damage(
         "wrong-organ", "nope", (0.0, 1.0), False, lambda mask, grade, rng: others[int(rng.integers(len(others)))]
     )
 
 
-def merged_with(other: Mask) -> tuple[Damage, Damage]:
+def merged_with(other: Mask) -> tuple[Damage[Mask], Damage[Mask]]:
     """Return the damages that add the nearest part of another organ of the same scan; grade: its share of the organ's
     volume. Below 0.3 it needs editing, from there on it is beyond repair. They raise `ValueError` where the other organ
     is too small for the grade. Give one that the scan does not cut off: the union touches the scan's border then."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.curation.damage import Damage
 from shapegen.curation.damage_masks import Change
-from shapegen.curation.verdicts import Verdict
 from shapegen.geometry.surface import (
     Faces,
     Points,
@@ -21,25 +20,6 @@ from shapegen.geometry.surface import (
 )
 
 PROBES = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class MeshDamage:
-    """One way to damage a mesh; see `shapegen.curation.damage.Damage`.
-
-    Args:
-        name: of it.
-        verdict: what a damaged organ is.
-        grades: least and largest grade; what it means is said where the damage is made.
-        mended: whether cleaning should mend it, so that the repaired surface is `ok`.
-        apply: takes a closed surface in mm, outwards, a grade and a source of randomness.
-    """
-
-    name: str
-    verdict: Verdict
-    grades: tuple[float, float]
-    mended: bool
-    apply: Callable[[Surface, float, np.random.Generator], Surface]
 
 
 def change(before: Surface, after: Surface) -> Change:
@@ -156,19 +136,19 @@ def cut_capped(surface: Surface, grade: float, rng: np.random.Generator) -> Surf
     return split.moved(split.vertices - np.maximum(height, 0)[:, None] * normal)
 
 
-MESH_DAMAGES: Sequence[MeshDamage] = (
+MESH_DAMAGES: Sequence[Damage[Surface]] = (
     # Repair closes holes of up to 3 % of a liver's area to within 5 mm, larger ones not reliably.
-    MeshDamage("holes", "require_edit", (0.005, 0.03), True, holes),
-    MeshDamage("large-holes", "require_edit", (0.08, 0.2), False, holes),
-    MeshDamage("flipped", "require_edit", (0.01, 0.3), True, flipped),
-    MeshDamage("doubled", "require_edit", (0.01, 0.5), True, doubled),
-    MeshDamage("internal-sheet", "require_edit", (0.2, 1.0), True, internal_sheet),
-    MeshDamage("mesh-spikes", "require_edit", (0.0, 1.0), False, spikes),
-    MeshDamage("mesh-crumbs", "require_edit", (0.01, 0.1), True, crumbs),
-    MeshDamage("mesh-noise", "require_edit", (0.7, 3.0), False, noise),
-    MeshDamage("self-intersection", "require_edit", (5.0, 20.0), False, pushed_through),
-    MeshDamage("mesh-cut-open", "cut", (0.05, 0.4), False, cut_open),
-    MeshDamage("mesh-cut-capped", "cut", (0.05, 0.4), False, cut_capped),
+    Damage("holes", "require_edit", (0.005, 0.03), True, holes),
+    Damage("large-holes", "require_edit", (0.08, 0.2), False, holes),
+    Damage("flipped", "require_edit", (0.01, 0.3), True, flipped),
+    Damage("doubled", "require_edit", (0.01, 0.5), True, doubled),
+    Damage("internal-sheet", "require_edit", (0.2, 1.0), True, internal_sheet),
+    Damage("mesh-spikes", "require_edit", (0.0, 1.0), False, spikes),
+    Damage("mesh-crumbs", "require_edit", (0.01, 0.1), True, crumbs),
+    Damage("mesh-noise", "require_edit", (0.7, 3.0), False, noise),
+    Damage("self-intersection", "require_edit", (5.0, 20.0), False, pushed_through),
+    Damage("mesh-cut-open", "cut", (0.05, 0.4), False, cut_open),
+    Damage("mesh-cut-capped", "cut", (0.05, 0.4), False, cut_capped),
 )
 
 

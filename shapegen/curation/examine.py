@@ -83,12 +83,7 @@ def _one(task: _Task) -> None:
     surface = loaded.surface
     if not (np.isfinite(surface.vertices).all() and is_closed(surface) and is_oriented(surface)):
         raise UnusableItemError("no closed surface could be made of it", advice="repair the mesh or give its label map")
-    low, high = task.organ.volume_range_ml
-    if not low <= signed_volume(surface) / 1000 <= high:
-        raise UnusableItemError(
-            f"its volume is {signed_volume(surface) / 1000:.4g} mL, expected {low:g} to {high:g} mL",
-            advice="check the unit and which labels make the organ",
-        )
+    check_volume(signed_volume(surface) / 1000, task.organ.volume_range_ml)
     path = {part: task.cache / f"{task.item.fingerprint}{part}" for part in PARTS}
     write_surface(path[SURFACE], surface)
     write_arrays(path[PROBE], probe(surface).to_arrays())
@@ -96,6 +91,16 @@ def _one(task: _Task) -> None:
     if task.check:
         raw = loaded.raw or RawShape(surface=surface)
         write_json(path[CHECKS], measure(Evidence(raw, surface, task.organ.volume_range_ml)))
+
+
+def check_volume(volume_ml: float, allowed_ml: tuple[float, float]) -> None:
+    """Raise UnusableItemError unless the volume lies in the organ's range."""
+    low, high = allowed_ml
+    if not low <= volume_ml <= high:
+        raise UnusableItemError(
+            f"its volume is {volume_ml:.4g} mL, expected {low:g} to {high:g} mL",
+            advice="check the unit and which labels make the organ",
+        )
 
 
 def measure(evidence: Evidence) -> dict[str, dict[str, float]]:

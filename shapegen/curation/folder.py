@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,38 +57,39 @@ def write_curation(
 ) -> None:
     """Write `curation.json`, and pictures and the repaired surface of every item that can be read, mm, RAS, put right
     where a file was mirrored or turned. A decision may still take in what was left out, hence all of them."""
-    rows = [{**each.to_json(), "surface": None, "pictures": []} for each in found.items]
+    rows: list[dict[str, Any]] = []
     tasks: list[_Task] = []
-    for row, each in zip(rows, found.items, strict=True):
+    for each in found.items:
+        row = {**each.to_json(), "surface": None, "pictures": []}
+        rows.append(row)
         if each.item is None:
             continue
+        task = _Task(folder, each.id.replace("/", "--"), cache, each.item)
+        row["surface"] = f"{SURFACES}/{task.name}.ply"
+        row["pictures"] = [f"{PICTURES}/{task.name}-{view}.png" for view in VIEWS]
         case = found.relations.cases.get(each.id) if found.relations else None
-        signs = case.signs if case is not None and case.kind != "unclear" else (1, 1, 1)
-        tasks.append(_Task(folder, each.id.replace("/", "--"), cache, each.item, signs))
-        row["surface"] = f"{SURFACES}/{tasks[-1].name}.ply"
         if case is not None and case.kind != "unclear":
-            matrix = signs_matrix(cached_centroid(cache, each.item), signs).tolist()
-            row["repairs"] = [*row["repairs"], {"step": "orientation", "text": case.sentence(), "matrix": matrix}]
-    names = {task.item.id: task for task in tasks}
+            matrix = signs_matrix(cached_centroid(cache, each.item), case.signs)
+            task = replace(task, matrix=matrix)
+            step = {"step": "orientation", "text": case.sentence(), "matrix": matrix.tolist()}
+            row["repairs"] = [*row["repairs"], step]
+        tasks.append(task)
     with progress("writing surfaces and pictures", len(tasks)) as advance:
         for outcome in parallel.each(_write_one, tasks, workers=workers):
             advance(1)
             if outcome.reason:
                 raise RunFolderError(f"{tasks[outcome.index].item.id}: {outcome.reason}")
-    for row in rows:
-        if (task := names.get(row["id"])) is not None:
-            row["pictures"] = [f"{PICTURES}/{task.name}-{view}.png" for view in VIEWS]
     content = {"organ": organ, "items": rows, "notes": found.notes(), "thresholds": dict(thresholds)}
     write_json(folder / FILE, {"format": FORMAT, **content})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Task:
     folder: Path
     name: str
     cache: Path
     item: Item
-    signs: tuple[int, int, int]
+    matrix: NDArray[np.float64] | None = None
 
 
 def _write_one(task: _Task) -> None:
@@ -97,9 +98,8 @@ def _write_one(task: _Task) -> None:
     from shapegen.geometry.export import write_mesh
 
     surface = cached_surface(task.cache, task.item)
-    matrix = signs_matrix(cached_centroid(task.cache, task.item), task.signs)
-    if task.signs != (1, 1, 1):
-        surface = put_right(surface, matrix)
+    if task.matrix is not None:
+        surface = put_right(surface, task.matrix)
     write_mesh(task.folder / SURFACES / f"{task.name}.ply", surface)
     write_pictures(surface, task.folder / PICTURES, task.name)
 

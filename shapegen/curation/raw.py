@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.box import occupied_box
 from shapegen.geometry.surface import Points, Surface
 
 
@@ -30,14 +31,15 @@ class Mask:
     @staticmethod
     def cropped(inside: NDArray[np.bool_], affine: Points, offset: Sequence[int], full_shape: Sequence[int]) -> Mask:
         """Crop voxels, of which at least one is the organ's, to the organ's box; see the class for the arguments."""
-        used = [np.flatnonzero(inside.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-        low = np.array([index[0] for index in used])
-        x, y, z = (slice(int(index[0]), int(index[-1]) + 1) for index in used)
+        box = occupied_box(inside)
+        if box is None:
+            raise ValueError("expected a mask with at least one voxel of the organ, got an empty one")
+        low = np.array([side.start for side in box])
         moved = affine.copy()
         moved[:3, 3] += affine[:3, :3] @ low
         i, j, k = (int(first + start) for first, start in zip(low, offset, strict=True))
         a, b, c = full_shape
-        return Mask(inside[x, y, z], moved, (i, j, k), (a, b, c))
+        return Mask(inside[box], moved, (i, j, k), (a, b, c))
 
     @property
     def spacing(self) -> Points:

@@ -50,7 +50,7 @@ def sort_data(
     items, unusable = reader.scan(data)
     if not items and not unusable:
         raise NoUsableDataError(f"nothing to sort in {', '.join(data)}")
-    cache = out / "cache"
+    cache, workers = out / "cache", worker_count(workers, len(items))
     bars = Bars()
     found = curate(
         reader,
@@ -59,7 +59,7 @@ def sort_data(
         cache=cache,
         config=config.curate,
         classifier=load_classifier(reader),
-        workers=worker_count(workers, len(items)),
+        workers=workers,
         progress=bars.bar,
     )
     write_curation(
@@ -68,7 +68,7 @@ def sort_data(
         found,
         thresholds=config.curate.thresholds,
         cache=cache,
-        workers=worker_count(workers, len(items)),
+        workers=workers,
         progress=bars.bar,
     )
     write_lists(out)

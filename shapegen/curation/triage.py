@@ -43,6 +43,11 @@ class Judgement:
         return self.after_repair or self.verdict
 
     @property
+    def why(self) -> str:
+        """All objections in one line."""
+        return "; ".join(finding.text for finding in self.findings)
+
+    @property
     def severity(self) -> float:
         """For sorting, the worse the higher: the class first, then how far the worst measure is beyond its threshold
         or, without one, how unlikely `ok` is."""

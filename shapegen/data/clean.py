@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.box import occupied_box
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Points, Surface, is_closed, largest_component, signed_volume
 
@@ -100,9 +101,9 @@ def keep_largest(mask: Mask, voxel_ml: float) -> tuple[Mask, dict[str, Any]]:
 
 
 def _crop(mask: Mask) -> tuple[Mask, NDArray[np.int64]]:
-    used = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    x, y, z = (slice(int(index[0]), int(index[-1]) + 1) for index in used)
-    return mask[x, y, z], np.array([x.start, y.start, z.start])
+    box = occupied_box(mask)
+    assert box is not None  # `keep_largest` kept something
+    return mask[box], np.array([side.start for side in box])
 
 
 def _smooth_field(mask: Mask, spacing: Points, voxel_mm: float) -> tuple[Field, Points, Points]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.box import occupied_box
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Points
 
@@ -189,10 +190,10 @@ def _decode(proxy: Any, shape: tuple[int, int, int]) -> tuple[NDArray[Any], dict
     for start in range(0, shape[2], step):
         slab = _as_labels(np.asanyarray(proxy[(slice(None), slice(None), slice(start, start + step), *extra)]))
         filled = slab != 0
-        used = [np.flatnonzero(filled.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-        if not len(used[0]):
+        box = occupied_box(filled)
+        if box is None:
             continue
-        x, y, z = (slice(int(index[0]), int(index[-1]) + 1) for index in used)
+        x, y, z = box
         piece = slab[x, y, z].copy()
         counts += np.bincount(piece.ravel(), minlength=len(counts))
         pieces.append((np.array([x.start, y.start, z.start + start]), piece))

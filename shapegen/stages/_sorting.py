@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapegen.curation.examine import examine
+from shapegen.curation.folder import FILE, FORMAT
 from shapegen.store import write_json
 
 if TYPE_CHECKING:
     from shapegen.protocols import Item, Organ
     from shapegen.run import Run
-
-FILE = "curation.json"
-"""What was decided of every item, and why; see `shapegen.curation.curate`."""
 
 
 def sort_items(
@@ -32,7 +30,7 @@ def sort_items(
         read, failed = examine(organ, items, cache=cache, workers=workers, progress=run.progress, check=False)
         return read, _rows([*unusable, *failed]), []
     from shapegen.curation.classifier import load_classifier
-    from shapegen.curation.curate import FORMAT, curate
+    from shapegen.curation.curate import curate
 
     trusted, _ = examine(
         organ,
@@ -56,7 +54,7 @@ def sort_items(
     keep = run.config.curate.keep
     going = [each.item for each in found.items if each.item is not None and each.judgement.final in keep]
     left_out = [
-        {"file": each.file, "reason": each.reason or f"{each.judgement.final}: {_why(each.judgement.findings)}"}
+        {"file": each.file, "reason": each.reason or f"{each.judgement.final}: {each.judgement.why}"}
         for each in found.items
         if each.item is None or each.judgement.final not in keep
     ]
@@ -65,10 +63,6 @@ def sort_items(
 
 def _trusted(item: Item) -> bool:
     return bool(item.options.get("curated")) or item.options.get("kind") == "embedded"
-
-
-def _why(findings: Sequence[object]) -> str:
-    return "; ".join(str(getattr(finding, "text", "")) for finding in findings)
 
 
 def _rows(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
