@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from shapegen.cli import app
+from shapegen.curation.classifier import CLASSES, DECIDED, Examples
 from shapegen.curation.decisions import Decision, final_verdict, read_decisions, write_decision
-from shapegen.curation.folder import put_right, read_curation, signs_matrix
+from shapegen.curation.examine import checks
+from shapegen.curation.folder import decided_examples, put_right, read_curation, signs_matrix
 from shapegen.curation.report import write_lists, write_report
 from shapegen.curation.sort import sort_data
 from shapegen.curation.verdicts import VERDICTS
@@ -172,6 +174,21 @@ def test_the_folder_is_data_and_decisions_overrule(copy):
     assert any("decided by a reviewer" in row["reason"] for row in left_out)
     loaded = organ.load(fewer[0])
     assert is_closed(loaded.surface)
+
+
+def test_decisions_become_examples_of_the_repaired_surfaces(copy):
+    assert decided_examples(copy, checks()) is None
+    found = items(copy)
+    write_decision(copy, found["open"]["id"], Decision("cut", "ok"))
+    write_decision(copy, found["good-0"]["id"], Decision("ok", "ok"))
+    write_decision(copy, found["good-1"]["id"], Decision("not_sure", "ok"))
+    examples = decided_examples(copy, checks())
+    assert sorted(CLASSES[label] for label in examples.labels) == ["cut", "ok"]
+    assert set(examples.weights) == {DECIDED}
+    assert "planar-cap" in examples.names
+    assert "open-edges" not in examples.names  # that is of the file, which cleaning mended
+    shipped = Examples.load(HERE / "liver_triage.safetensors")
+    assert len(shipped.joined(examples)) == len(shipped) + 2
 
 
 def test_another_organ_and_damaged_files_are_refused(copy):

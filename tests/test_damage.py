@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 
 from shapegen.curation import damage_masks, damage_meshes
+from shapegen.curation.corpus import RESCALED
 from shapegen.curation.damage import DAMAGES, rescaled
 from shapegen.curation.damage_masks import MORE_DAMAGES, merged_with, wrong_organ
 from shapegen.curation.damage_meshes import MESH_DAMAGES
@@ -200,6 +202,12 @@ def test_mirrored_and_turned():
         turns.add(tuple(np.diag(linear).round().tolist()))
         assert damage_masks.change(ORGAN, turned).visible
     assert len(turns) == 3
+
+
+def test_every_damage_of_the_corpus_can_be_sent_to_another_process():
+    for damage in (*DAMAGES, RESCALED):
+        assert pickle.loads(pickle.dumps(damage)) == damage  # noqa: S301
+    assert volume(RESCALED.apply(ORGAN, 0.0, np.random.default_rng(0))) == pytest.approx(volume(ORGAN) / 1000)
 
 
 def test_rescaled():

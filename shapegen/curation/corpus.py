@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from shapegen.protocols import Item, Organ
 
 GOOD = "undamaged"
-RESCALED = Damage("rescaled", "nope", (0.0, 1.0), False, lambda mask, grade, rng: mask)
 FINE_MM = 1.2
 FACTORS = (0.1, 0.001, 10.0, 1.45, 0.68)
 """Of lengths: units mixed up, and lost spacings as far from the truth as a CT's can be."""
+
+
+def by_factor(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
+    """Scale the organ by one of `FACTORS`; grade: its place among them, 0 to 1."""
+    return rescaled(mask, FACTORS[min(int(grade * len(FACTORS)), len(FACTORS) - 1)])
+
+
+RESCALED = Damage("rescaled", "nope", (0.0, 1.0), False, by_factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +66,7 @@ class Example:
 class _Task:
     organ: Any
     item: Item
-    damage: Damage | None
+    damage: Damage[Mask] | None
     seed: int
     path: Path
 
@@ -81,7 +88,7 @@ def make_corpus(
     ways = (*DAMAGES, RESCALED)
     tasks = []
     for number, item in enumerate(items):
-        chosen: list[Damage | None] = [None, *(ways[(number * damages + k) % len(ways)] for k in range(damages))]
+        chosen: list[Damage[Mask] | None] = [None, *(ways[(number * damages + k) % len(ways)] for k in range(damages))]
         for damage in chosen:
             name = damage.name if damage else GOOD
             path = cache / f"{item.fingerprint[:24]}-{name}-{seed}"
@@ -143,9 +150,6 @@ def _damaged(mask: Mask, task: _Task) -> tuple[float, Mask]:
     rng = np.random.default_rng(task.seed)
     low, high = task.damage.grades
     grade = float(low + (high - low) * rng.random())
-    if task.damage is RESCALED or task.damage.name == RESCALED.name:
-        factor = FACTORS[int(rng.integers(len(FACTORS)))]
-        return factor, rescaled(mask, factor)
     return grade, task.damage.apply(mask, grade, rng)
 
 

@@ -18,6 +18,8 @@ from shapegen.protocols import Item
 from shapegen.store import read_arrays, read_json, sha256_file, sha256_json, write_json
 
 if TYPE_CHECKING:
+    from shapegen.curation.check import Check
+    from shapegen.curation.classifier import Examples
     from shapegen.curation.curate import Curation
     from shapegen.geometry.surface import Surface
     from shapegen.metrics.measured import Bar
@@ -140,6 +142,24 @@ def read_curation(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("items"), list):
         raise CorruptFileError(f"{folder / FILE}: not a curation of this version; run `shapegen curate` again")
     return data
+
+
+def decided_examples(folder: Path, checks: Sequence[Check]) -> Examples | None:
+    """Return what reviewers decided of a curated folder's surfaces as examples for the classifier; None where they
+    decided nothing, or there is no such folder yet. A decision is on the repaired surface, so are the measures.
+
+    Raises:
+        CorruptFileError: the folder's files are damaged.
+    """
+    from shapegen.curation.classifier import DECIDED, Examples
+    from shapegen.curation.triage import unmended
+
+    decisions = read_decisions(folder)
+    if not decisions or not is_curated(folder):
+        return None
+    rows = [row for row in read_curation(folder)["items"] if row["id"] in decisions and row["measures"]]
+    known = [(unmended(row["measures"], checks), decisions[row["id"]].verdict, row["group"]) for row in rows]
+    return Examples.of(known, weight=DECIDED) if known else None
 
 
 def curated_items(folder: Path, organ: str, settings: Mapping[str, Any]) -> tuple[list[Item], list[dict[str, str]]]:

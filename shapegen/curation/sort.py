@@ -7,7 +7,8 @@ from pathlib import Path
 
 from shapegen.curation.classifier import load_classifier
 from shapegen.curation.curate import curate
-from shapegen.curation.folder import check_folder, write_curation
+from shapegen.curation.examine import checks
+from shapegen.curation.folder import check_folder, decided_examples, write_curation
 from shapegen.curation.report import write_lists, write_report
 from shapegen.discovery import discover
 from shapegen.errors import NoUsableDataError
@@ -58,7 +59,7 @@ def sort_data(
         unusable,
         cache=cache,
         config=config.curate,
-        classifier=load_classifier(reader),
+        classifier=load_classifier(reader, decided_examples(out, checks())),
         workers=workers,
         progress=bars.bar,
     )

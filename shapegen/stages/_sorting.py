@@ -32,7 +32,7 @@ def sort_items(
     from shapegen.curation.classifier import load_classifier
     from shapegen.curation.curate import curate
 
-    trusted, _ = examine(
+    trusted, failed = examine(
         organ,
         [item for item in items if _trusted(item)],
         cache=cache,
@@ -58,7 +58,7 @@ def sort_items(
         for each in found.items
         if each.item is None or each.judgement.final not in keep
     ]
-    return sorted([*trusted, *going], key=lambda item: item.id), _rows(left_out), found.notes()
+    return sorted([*trusted, *going], key=lambda item: item.id), _rows([*left_out, *failed]), found.notes()
 
 
 def _trusted(item: Item) -> bool:
