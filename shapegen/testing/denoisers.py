@@ -106,7 +106,7 @@ def weights_survive_a_file(subject: Subject) -> None:
     from safetensors.torch import load, save
 
     network = stirred(subject)
-    other = built(subject, seed=9).eval()
+    other = built(subject, seed=9).eval().requires_grad_(False)
     other.load_state_dict(load(save({name: value.contiguous() for name, value in network.state_dict().items()})))
     x, t = draw(2, TOKENS, WIDTH), torch.tensor([-0.5, 0.5])
     require(
