@@ -34,6 +34,7 @@ class Plugin:
         build: makes the thing from its config; heavy modules are imported in its body. Its further arguments
             are those that the kind's hook documents (see `shapegen.hookspecs`).
         config: a subclass of `Config` with the options.
+        rare: left out of `shapegen list-plugins` unless its kind, or everything, is asked for.
 
     Raises:
         ValueError: the name is not of that form.
@@ -43,6 +44,7 @@ class Plugin:
     summary: str
     build: Callable[..., Any]
     config: type[Config] = Config
+    rare: bool = False
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pluggy
@@ -17,6 +18,8 @@ from shapegen.plugin import Plugin
 
 RESTRICT = "SHAPEGEN_PLUGINS"
 """Environment variable: a comma-separated list of distributions; only these are loaded. Empty: all."""
+
+SUGGESTED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +116,14 @@ class Catalog:
         return sorted(found, key=lambda entry: (order.index(entry.kind), entry.name, str(entry.source)))
 
     def find(self, kind: str, name: str) -> Entry:
-        """Return the one plugin of that kind called `name` or `distribution:name`.
+        """Return the one plugin of that kind called `name` or `distribution:name`; `kidney_left` is `kidney-left`.
 
         Raises:
             PluginNotFoundError: there is none; the text suggests near names.
             PluginCollisionError: several distributions offer it; the text names them.
         """
-        distribution, _, bare = name.rpartition(":")
+        distribution, _, written = name.rpartition(":")
+        bare = re.sub(r"[_\s]+", "-", written).lower()
         candidates = self.entries(kind)
         matches = [entry for entry in candidates if entry.name == bare and _is_from(entry.source, distribution)]
         if len(matches) == 1:
@@ -144,10 +148,10 @@ class Catalog:
             entry.qualified: entry.qualified for entry in candidates
         }
         elsewhere = [entry.qualified for entry in candidates if entry.name == bare]
-        near = elsewhere or difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(bare, names, n=1)
-        text = f" Did you mean '{near[0]}'?" if near else ""
+        near = elsewhere or _near(name, bare, names)
+        text = f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
         if not near and candidates:
-            text = f" There are {', '.join(sorted({entry.name for entry in candidates}))}."
+            text = f" There are {', '.join(sorted({entry.name for entry in candidates if not entry.plugin.rare}))}."
         if self.failures:
             broken = ", ".join(sorted({failure.source.distribution for failure in self.failures}))
             text += (
@@ -156,6 +160,16 @@ class Catalog:
         if os.environ.get(RESTRICT):
             text += f" {RESTRICT}={os.environ[RESTRICT]} restricts what is loaded."
         return text
+
+
+def _near(name: str, bare: str, names: Iterable[str]) -> list[str]:
+    """Return the names that somebody may have meant: those that a misspelling turns into it, else those of which it is
+    a part (`lung` of `lung-lower-lobe-left`), or which it has in the plural or with words before and after."""
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75) or difflib.get_close_matches(bare, known, n=1)
+    words = set(bare.split("-"))
+    holding = sorted((each for each in known if words <= set(each.split("-"))), key=lambda each: (len(each), each))
+    return holding[:SUGGESTED] or close[:1]
 
 
 def _is_from(source: Source, distribution: str) -> bool:

@@ -29,11 +29,14 @@ def list_plugins(
     from shapegen.discovery import discover
 
     catalog = discover()
-    rows = [_row(entry, catalog) for entry in catalog.entries(kind)]
+    entries = catalog.entries(kind)
+    rows = [_row(entry, catalog) for entry in entries]
     if as_json:
         failures = [{**failure.source.to_json(), "error": failure.error} for failure in catalog.failures]
         typer.echo(json.dumps({"plugins": rows, "failures": failures}, indent=1))
         return
+    rare = [] if kind or everything else [entry.kind for entry in entries if entry.plugin.rare]
+    rows = [row for row, entry in zip(rows, entries, strict=True) if not (rare and entry.plugin.rare)]
     width = max((len(row["name"]) for row in rows), default=0)
     shown = ""
     for row in rows:
@@ -47,6 +50,8 @@ def list_plugins(
             typer.echo(f"  {'':{width}}  {row['entry_point']} = {row['module']}")
         if row["imports"]:
             typer.echo(f"  {'':{width}}  slow to list: imports {', '.join(row['imports'])} when it is registered")
+    for each in dict.fromkeys(rare):
+        typer.echo(f"{rare.count(each)} more of kind {each}: shapegen list-plugins --kind {each}")
     for failure in catalog.failures:
         typer.secho(f"failed {failure}", fg=typer.colors.RED)
 

@@ -12,10 +12,12 @@ from pydantic import Field
 from shapegen.curation.folder import curated_items, is_curated
 from shapegen.curation.raw import Mask, RawShape
 from shapegen.data import meshes, nifti
+from shapegen.data.sides import Side, mirrored, one_side
 from shapegen.data.sources import Preset, is_label_map, make_items, parse_data, source_names, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.plugin import Config
 from shapegen.protocols import Item, Loaded
+from shapegen.store import sha256_json
 
 if TYPE_CHECKING:
     from shapegen.data.nifti import LabelMap
@@ -32,7 +34,9 @@ LabelRule = Callable[["LabelMap", tuple[float, float]], tuple[tuple[int, ...], s
 class Tables(Config):
     """What is known about an organ's public datasets. It is data: a JSON file beside the organ's module."""
 
-    file: str = Field(description="The organ's file in a TotalSegmentator dataset folder.")
+    file: str = Field(
+        description="The organ's file in a TotalSegmentator dataset folder; `{side}` stands for left or right."
+    )
     presets: dict[str, Preset] = Field(description="Datasets by name.")
     patients: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Stems that are scans of one patient, by the patient's name."
@@ -67,6 +71,8 @@ class FileOrgan:
         label_rule: tried on files with several labels and no preset.
         embedded: lists and loads the population that is used when no data is given.
         pretrained: folder of the generator that comes with the organ; it may be missing.
+        sides: the organ is there twice, and these are meant. A mask of both is taken apart; of two sides the left one
+            is mirrored, so that one model learns both.
         triage: examples of good and damaged shapes (`shapegen.curation.classifier`); the file may be missing.
     """
 
@@ -79,6 +85,7 @@ class FileOrgan:
     embedded: Embedded | None = None
     pretrained: Path | None = None
     triage: Path | None = None
+    sides: tuple[Side, ...] = ()
     unit: Literal["mm"] = "mm"
     notes: list[str] = field(default_factory=list)
 
@@ -104,16 +111,34 @@ class FileOrgan:
                 unusable += left_out
                 continue
             preset = self.tables.presets[source.preset] if source.preset else Preset()
-            found, unread = walk(Path(source.path), preset, self.tables.file)
-            unusable += unread
-            made = make_items(source, name, preset, found=found, patients=patients, settings=settings)
-            for item in made:
-                if isinstance(item, Item):
-                    items.append(item)
-                else:
-                    unusable.append(item)
+            for side in self.sides or (None,):
+                found, unread = walk(Path(source.path), preset, self.tables.file.format(side=side))
+                made = make_items(source, name, preset, found=found, patients=patients, settings=settings)
+                for item in [*unread, *made]:
+                    if isinstance(item, Item):
+                        items.append(self._of_side(item, preset, side) if side else item)
+                    elif item not in unusable:
+                        unusable.append(item)
         items = self._without_lost_spacing(items, unusable)
+        items = list({item.id: item for item in items}.values())
         return sorted(_grouped_by_content(items), key=lambda item: item.id), unusable
+
+    def _of_side(self, item: Item, preset: Preset, side: Side) -> Item:
+        """Say in an item's options which of two organs it is. A mesh is one organ, whose side only alignment tells."""
+        if item.options["kind"] != "labels":
+            return item
+        labels = item.options["labels"]
+        own = preset.sides.get(side) if labels is None else None
+        options = {
+            **item.options,
+            "labels": list(own) if own else labels,
+            "side": side,
+            "joint": own is None,
+            "mirror": side == "left" and len(self.sides) > 1,
+        }
+        extra = [item.fingerprint, options["labels"], side, options["joint"], options["mirror"]]
+        name = f"{item.id}-{side}" if len(self.sides) > 1 else item.id
+        return replace(item, id=name, fingerprint=sha256_json(extra), options=options)
 
     def load(self, item: Item) -> Loaded:
         """Read and clean one item.
@@ -160,11 +185,13 @@ class FileOrgan:
         options = item.options
         labels = nifti.read_labels(item.path, reverse=options["reverse"], spacing=options["spacing"])
         chosen, why = self.choose_labels(labels, options["labels"])
-        self._check_volume(sum(labels.volumes_ml()[label] for label in chosen), scalable=False)
         table = np.zeros(max(labels.counts) + 1, dtype=bool)
         table[list(chosen)] = True
         mask = Mask.cropped(table[labels.labels], labels.affine, labels.offset, labels.full_shape)
         repairs = []
+        if options.get("joint"):
+            mask = one_side(mask, options["side"])
+        self._check_volume(np.count_nonzero(mask.inside) * labels.voxel_ml, scalable=False)
         report: dict[str, Any] = {"recognised": why} if why else {}
         if not labels.oriented:
             repairs.append("the header says nothing of orientation: its axes were taken as left, anterior, superior")
@@ -174,7 +201,13 @@ class FileOrgan:
             )
         report["touches_scan_border"] = mask.touched_borders()
         report["spacing_mm"] = [round(float(side), 4) for side in mask.spacing]
-        return RawShape(mask=mask), {**report, "labels": list(chosen), "repairs": repairs}
+        raw = RawShape(mask=mask)
+        if options.get("side"):
+            report["side"] = options["side"]
+        if options.get("mirror"):
+            raw = mirrored(raw)
+            repairs.append(f"the left {self.name} was mirrored, so that one model learns both sides")
+        return raw, {**report, "labels": list(chosen), "repairs": repairs}
 
     def choose_labels(self, labels: LabelMap, given: Sequence[int] | None) -> tuple[tuple[int, ...], str]:
         """Decide which labels make the organ, and say why where that was not told.

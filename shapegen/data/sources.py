@@ -33,6 +33,9 @@ class Preset(Config):
     labels: tuple[int, ...] | None = Field(
         default=None, description="Labels whose union is the organ; null: the only one."
     )
+    sides: dict[Literal["left", "right"], tuple[int, ...]] = Field(
+        default_factory=dict, description="Of an organ that is there twice: the labels of each side, where they differ."
+    )
     reverse: tuple[int, ...] = Field(
         default=(), description="Array axes whose sign in the header is known to be wrong."
     )
