@@ -11,6 +11,7 @@ from shapegen import __version__
 from shapegen.cli.compare import compare
 from shapegen.cli.curate import curate
 from shapegen.cli.finetune import finetune
+from shapegen.cli.new_plugin import new_plugin
 from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
@@ -45,5 +46,7 @@ def _main(
     pass
 
 
-for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare, list_plugins, show):
+for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare):
+    app.command()(_command)
+for _command in (list_plugins, show, new_plugin):
     app.command()(_command)
