@@ -5,8 +5,9 @@
 Samples are compared with the test shapes of their own fold, in equal numbers. A number is the mean over the folds,
 weighted by their test shapes (so COV and 1-NNA are shares of all test shapes), then over the seeds, with a t interval
 over the seeds. Null rows are drawn in every fold and pooled in the same way, draw by draw: "real training shapes" in
-the samples' place, and "real against real", two disjoint draws of a fold's training and test shapes. What was measured
-is kept beside the samples, metric by metric.
+the samples' place, and "real against real", two disjoint draws of a fold's training and test shapes. Generators are
+compared in pairs over the folds and seeds that they share (`paired.py`). What was measured is kept beside the samples,
+metric by metric.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from paired import paired
 from quality import FOLDS, fold_splits
 from scipy.stats import t as student
 
@@ -180,6 +182,14 @@ def main() -> None:
                     draw.setdefault(fold, {}).update(numbers)
         pooled = [over_folds(parts, sizes) for parts in draws]
         table["rows"][row] = {"metrics": {name: band([each[name] for each in pooled]).to_json() for name in pooled[0]}}
+    null = {name: number["value"] for name, number in table["rows"][COPIES]["metrics"].items()}
+    whole = {row: {seed: p for seed, p in seeds.items() if sorted(p) == folds} for row, seeds in measured.items()}
+    table["paired"] = {
+        f"{ours} - {other}": paired(whole[ours], whole[other], null, sizes)
+        for ours in whole
+        for other in whole
+        if ours != other and set(whole[ours]) & set(whole[other])
+    }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, table)
     for row, content in table["rows"].items():
