@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,8 @@ class DiffusionGeneratorConfig(Config):
 
 
 class AutoConfig(Config):
+    small: ClassVar[dict[str, Any]] = {"candidates": ("gaussian", "kernel-density"), "seeds": 1, "draws": 16}
+
     candidates: tuple[Slot, ...] = Field(
         tuple(Slot(name=name) for name in ("gaussian", "gaussian-mixture", "kernel-density", "diffusion")),
         min_length=1,

@@ -74,7 +74,7 @@ class Pca:
         shares = variance / variance.sum().clamp(min=1e-300)
         enough = int((shares.cumsum(0) < self.config.variance - 1e-12).sum()) + 1
         size = min(self.config.size, max(1, len(rows) - 1), enough)
-        self.mean, self.axes = mean.float(), axes[:size].float()
+        self.mean, self.axes = mean.float(), axes[:size].float().contiguous()  # as it comes back from a file
         self.deviations = variance[:size].sqrt().clamp(min=1e-12).float()
         self.shares = shares[:size].float()
         log(0, {"modes": float(size), "variance_kept": float(shares[:size].sum())})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ class SdfGridConfig(Config):
 
 
 class PcaConfig(Config):
+    small: ClassVar[dict[str, Any]] = {"steps": 20, "points": 128, "start_steps": 10, "token_width": 2}
+
     size: int = Field(64, ge=1, description="K, modes kept at most (and at most the training shapes less one).")
     variance: float = Field(0.99, gt=0, le=1, description="Share of the variance after which no more modes are kept.")
     token_width: int = Field(8, ge=1, description="Modes in each token that the generator sees.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,17 @@ from shapegen import Config, Plugin, hookimpl
 
 
 class SubspaceConfig(Config):
+    small: ClassVar[dict[str, Any]] = {  # for the conformance kit
+        "size": 3,
+        "steps": 20,
+        "batch": 4,
+        "points": 128,
+        "blends": 6,
+        "encode_steps": 20,
+        "encode_points": 128,
+        "token_width": 2,
+    }
+
     size: int = Field(128, ge=1, description="K, dimensions of the plane (at most the training shapes less one).")
     steps: int = Field(3200, ge=1, description="Optimiser steps.")
     batch: int = Field(16, ge=1, description="Shapes in each step, blends included.")
@@ -33,6 +44,8 @@ class SubspaceConfig(Config):
 
 
 class FullConfig(Config):
+    small: ClassVar[dict[str, Any]] = {"steps": 20, "points": 128, "start_steps": 10, "token_width": 64}
+
     steps: int = Field(400, ge=1, description="Optimiser steps for each shape.")
     points: int = Field(512, ge=1, description="Samples in each step.")
     learning_rate: float = Field(2e-3, gt=0, description="Peak rate (Adam, warm-up and cosine).")

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from shapegen.errors import ConfigError, PluginNotFoundError
 from shapegen.hookspecs import KINDS
-from shapegen.testing import denoisers, every
+from shapegen.testing import conditions, denoisers, every, generators, inrs, metrics, organs, trackers, weight_spaces
 from shapegen.testing.check import Case, Check, Subject
 
 if TYPE_CHECKING:
     from shapegen.registry import Catalog, Entry
 
 CHECKS: dict[str, Sequence[Callable[[Subject], None]]] = {
-    "organ": (),
-    "inr": (),
-    "weight-space": (),
-    "generator": (),
+    "organ": organs.CHECKS,
+    "inr": inrs.CHECKS,
+    "weight-space": weight_spaces.CHECKS,
+    "generator": generators.CHECKS,
     "denoiser": denoisers.CHECKS,
-    "condition": (),
-    "metric": (),
-    "tracker": (),
+    "condition": conditions.CHECKS,
+    "metric": metrics.CHECKS,
+    "tracker": trackers.CHECKS,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +29,6 @@ def parametrize(plugin: str | Subject | Sequence[str | Subject], *, data: Sequen
 
 
 def _test(case: Case) -> Callable[[], None]:
-    @functools.wraps(case.check.run)
     def check() -> None:
         import pytest
 
