@@ -63,6 +63,10 @@ class CorruptFileError(ShapegenError):
     """A file of ours that does not hold what its name or hash promises."""
 
 
+class DownloadError(ShapegenError):
+    """Public data cannot be had: the server, the way to it, the file that came, or the place where it should lie."""
+
+
 class TrainingDivergedError(ShapegenError):
     """A loss that is not finite; the last good state is kept."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shapegen.plugin import Plugin, hookimpl
 from shapegen_organs.options import OrganConfig
-from shapegen_organs.tables import ANY_ML, VOXEL_MM, organs, sides_of, tables_of
+from shapegen_organs.tables import ANY_ML, DOWNLOADS, VOXEL_MM, organs, sides_of, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,9 @@ def build(config: OrganConfig, *, name: str) -> FileOrgan:
         volume_range_ml=(config.smallest_ml or low, config.largest_ml or high),
         voxel_mm=config.voxel_mm or known.get("voxel_mm", VOXEL_MM),
         lost_spacing=config.lost_spacing,
+        downloads=DOWNLOADS,
         sides=sides_of(name),
+        thresholds=known.get("thresholds", {}),
     )
 
 

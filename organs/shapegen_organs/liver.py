@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shapegen.plugin import Plugin, hookimpl
 from shapegen_organs.options import OrganConfig
-from shapegen_organs.tables import HERE, tables_of
+from shapegen_organs.tables import DOWNLOADS, HERE, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,7 @@ def build(config: LiverConfig) -> FileOrgan:
         embedded=EmbeddedPopulation(HERE / "liver_population.safetensors"),
         pretrained=PRETRAINED,
         triage=HERE / "liver_triage.safetensors",
+        downloads=DOWNLOADS,
     )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shapegen.data.sides import Side
 
 HERE = Path(__file__).parent
+DOWNLOADS = HERE / "downloads.json"
 SIDES: tuple[Side, ...] = ("right", "left")
 ANY_ML = (0.1, 20_000.0)
 """Of an organ whose volumes nobody has told us."""

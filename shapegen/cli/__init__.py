@@ -10,6 +10,7 @@ import typer
 from shapegen import __version__
 from shapegen.cli.compare import compare
 from shapegen.cli.curate import curate
+from shapegen.cli.fetch import fetch
 from shapegen.cli.finetune import finetune
 from shapegen.cli.new_plugin import new_plugin
 from shapegen.cli.plugins import list_plugins, show
@@ -48,5 +49,5 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare):
     app.command()(_command)
-for _command in (list_plugins, show, new_plugin):
+for _command in (fetch, list_plugins, show, new_plugin):
     app.command()(_command)

@@ -71,8 +71,10 @@ class FileOrgan:
         label_rule: tried on files with several labels and no preset.
         embedded: lists and loads the population that is used when no data is given.
         pretrained: folder of the generator that comes with the organ; it may be missing.
+        downloads: list of the public datasets that have it (`shapegen.fetch.catalogue`).
         sides: the organ is there twice, and these are meant. A mask of both is taken apart; of two sides the left one
             is mirrored, so that one model learns both.
+        thresholds: of checks of `shapegen.curation`, where the organ's own differ from those that livers gave.
         triage: examples of good and damaged shapes (`shapegen.curation.classifier`); the file may be missing.
     """
 
@@ -85,7 +87,9 @@ class FileOrgan:
     embedded: Embedded | None = None
     pretrained: Path | None = None
     triage: Path | None = None
+    downloads: Path | None = None
     sides: tuple[Side, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     unit: Literal["mm"] = "mm"
     notes: list[str] = field(default_factory=list)
 
