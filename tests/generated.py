@@ -13,9 +13,9 @@ from shapegen.new_plugin import files_of, names_of, write_package
 
 
 def generate(site: Path, kind: str, name: str) -> Path:
-    """Write a package's modules into `site` with its metadata, and return the folder of the package itself."""
+    """Write a package beside `site`, and install it there; return its folder."""
     names = names_of(kind, name)
-    folder = site.parent / names.distribution
+    folder = site.with_name(f"{site.name}-packages") / names.distribution
     files = files_of(names)
     write_package(folder, files)
     for path, text in files.items():

@@ -1,4 +1,4 @@
-"""The documentation's pages as data: blocks, prose, links, commands; and its two example plugins, installed."""
+"""The documentation's pages as data: blocks, prose, links, commands; and its example plugins, installed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 
 from distributions import install
+from generated import generate
 from shapegen.discovery import discover
 from shapegen.registry import Catalog
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "plugins").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+EXAMPLES = sorted((ROOT / "docs" / "examples").iterdir())
 MIXER = ROOT / "docs" / "examples" / "shapegen-mixer"
 FENCE = re.compile(r"^```(\w*)\s*$")
 MARK = re.compile(r"^<!-- (.+) -->$")
@@ -102,16 +105,20 @@ COMMANDS = list(commands())
 
 @pytest.fixture(scope="module", name="plugins")
 def fixture_plugins(tmp_path_factory) -> Iterator[Path]:
-    """A folder on sys.path with the two example plugins, installed as their pyproject.toml says."""
+    """A folder on sys.path with the example plugins, installed as their pyproject.toml says."""
     site = tmp_path_factory.mktemp("site")
-    shutil.copytree(MIXER / "shapegen_mixer", site / "shapegen_mixer", ignore=shutil.ignore_patterns("__pycache__"))
-    install_project(site, (MIXER / "pyproject.toml").read_text(encoding="utf-8"))
+    for example in EXAMPLES:
+        package = example.name.replace("-", "_")
+        shutil.copytree(example / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+        install_project(site, (example / "pyproject.toml").read_text(encoding="utf-8"))
+    generate(site, "denoiser", "my-mixer")  # with which docs/plugins.md begins
     install_project(site, readme_plugin("pyproject.toml"), {"shapegen_gru": readme_plugin("shapegen_gru.py")})
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
         patch.delenv("SHAPEGEN_PLUGINS", raising=False)
         yield site
-    for name in [name for name in sys.modules if name.split(".")[0] in ("shapegen_mixer", "shapegen_gru")]:
+    ours = {"shapegen_gru", "shapegen_my_mixer", *(example.name.replace("-", "_") for example in EXAMPLES)}
+    for name in [name for name in sys.modules if name.split(".")[0] in ours]:
         del sys.modules[name]
 
 

@@ -14,7 +14,20 @@ import typer.main
 import yaml
 from typer.testing import CliRunner
 
-from pages import BLOCKS, COMMANDS, PAGES, ROOT, blocks_of, calls, fixture_catalog, fixture_plugins, links, prose  # noqa: F401
+from pages import (  # noqa: F401
+    BLOCKS,
+    COMMANDS,
+    DOCS,
+    EXAMPLES,
+    PAGES,
+    ROOT,
+    blocks_of,
+    calls,
+    fixture_catalog,
+    fixture_plugins,
+    links,
+    prose,
+)
 from shapegen.cli import app, options
 from shapegen.errors import ShapegenError
 from shapegen.registry import Catalog
@@ -180,8 +193,10 @@ def test_links_lead_somewhere(page):
 
 
 def test_index_lists_every_page():
-    targets = links(ROOT / "docs/index.md", pictures=False)
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= set(targets)
+    docs = ROOT / "docs"
+    wanted = {page.relative_to(docs).as_posix() for page in DOCS} - {"index.md"}
+    wanted |= {example.relative_to(docs).as_posix() for example in EXAMPLES}
+    assert wanted <= set(links(docs / "index.md", pictures=False))
 
 
 def test_every_preset_of_the_liver_is_named():

@@ -21,13 +21,16 @@ import pytest
 from typer.testing import CliRunner
 
 import shapegen
-from pages import BLOCKS, MIXER, ROOT, fixture_catalog, fixture_plugins, readme_plugin  # noqa: F401
+from generated import python
+from pages import BLOCKS, EXAMPLES, MIXER, ROOT, fixture_catalog, fixture_plugins, readme_plugin  # noqa: F401
 from shapegen import hookspecs
 from shapegen.cli import app
 from shapegen.discovery import HEAVY
 from shapegen.hookspecs import KINDS
 from shapegen.registry import Catalog
 from shapegen.settings import load_config
+
+PLUGIN_PAGES = [ROOT / "docs/plugins.md", *sorted((ROOT / "docs/plugins").glob("*.md"))]
 
 
 def hooks() -> dict[str, inspect.Signature]:
@@ -37,11 +40,13 @@ def hooks() -> dict[str, inspect.Signature]:
 
 def plugin_sections() -> dict[str, tuple[list[str], str]]:
     """Return for each hook that has a heading its documented arguments and its text."""
-    parts = re.split(
-        r"^### (shapegen_\w+)\(([^)]*)\)$", (ROOT / "docs/plugins.md").read_text(encoding="utf-8"), flags=re.M
-    )
-    rows = zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    return {name: ([each.strip() for each in given.split(",") if each.strip()], text) for name, given, text in rows}
+    sections = {}
+    for page in PLUGIN_PAGES:
+        parts = re.split(r"^###? (shapegen_\w+)\(([^)]*)\)$", page.read_text(encoding="utf-8"), flags=re.M)
+        for name, given, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+            assert name not in sections, f"{name} has two headings"
+            sections[name] = ([each.strip() for each in given.split(",") if each.strip()], text)
+    return sections
 
 
 def test_every_hook_has_its_heading():
@@ -62,7 +67,8 @@ def test_build_is_documented_with_its_arguments(kind, hook, catalog):
     assert documented == specified.groups()
     names = re.findall(r"(\w+)(?:: [\w.]+)?(?:, |$)", documented[0].replace("*, ", ""))
     for entry in catalog.entries(kind):
-        assert list(inspect.signature(entry.plugin.build).parameters) == names, entry
+        asked = inspect.signature(entry.plugin.build).parameters.values()
+        assert [each.name for each in asked if each.default is each.empty] == names, entry
 
 
 def test_the_light_module_rule_names_every_heavy_module():
@@ -177,12 +183,11 @@ def test_readme_plugin_has_20_lines():
 
 
 @pytest.mark.slow
-def test_example_passes_its_own_test(plugins, tmp_path):
-    copy = shutil.copytree(MIXER / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(plugins), *filter(None, sys.path)])}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_example_passes_its_own_test(example, plugins, tmp_path):
+    copy = shutil.copytree(example / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    done = python(plugins, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(copy), cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
 
 
 def test_example_installs_as_a_stranger_would(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from shapegen.errors import ConfigError
+from shapegen.errors import NoUsableDataError
 from shapegen.geometry.surface import signed_volume
 from shapegen.protocols import Item, Loaded
 from shapegen.store import derived_seed, sha256_json
@@ -38,10 +38,10 @@ class KidneyPhantom:
         """List the shapes, sorted by id; nothing is unusable.
 
         Raises:
-            ConfigError: data was given.
+            NoUsableDataError: data was given.
         """
         if data:
-            raise ConfigError(f"organ 'kidney-phantom' makes its shapes itself, got --data {data[0]}; leave --data out")
+            raise NoUsableDataError(f"this organ makes its shapes itself, got --data {data[0]}; leave --data out")
         return [self.item(number) for number in range(self.count)], []
 
     def item(self, number: int) -> Item:

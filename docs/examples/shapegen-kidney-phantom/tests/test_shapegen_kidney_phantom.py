@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shapegen.errors import ConfigError
+from shapegen.errors import NoUsableDataError
 from shapegen.geometry.self_intersections import self_intersections
 from shapegen.geometry.surface import signed_volume, volume_centroid
 from shapegen.testing import parametrize
@@ -64,5 +64,5 @@ def test_without_variation_all_are_equal():
 
 
 def test_refuses_data():
-    with pytest.raises(ConfigError, match="leave --data out"):
+    with pytest.raises(NoUsableDataError, match="leave --data out"):
         build(Options()).scan(["scans/"])
