@@ -253,7 +253,15 @@ def test_file_of_another_size_is_refused_before_it_comes(site, tmp_path):
     larger = archive_of(site).model_copy(update={"bytes": len(site.content) + 1})
     with pytest.raises(DownloadError, match=f"expected {len(site.content) + 1} bytes, the server offers"):
         get_archive(larger, tmp_path)
-    assert "data.zip" not in left_in(tmp_path)
+    assert left_in(tmp_path) == []
+
+
+def test_stream_that_goes_on_is_cut_off(site, tmp_path):
+    expected = archive_of(site)
+    site.length, site.content = False, site.content + bytes(50 * CHUNK)
+    with pytest.raises(DownloadError, match=f"sent more than {expected.bytes} bytes"):
+        get_archive(expected, tmp_path)
+    assert left_in(tmp_path) == []
 
 
 def test_redirection_is_followed(site, tmp_path):

@@ -38,9 +38,12 @@ class _Counted:
     """The part, as the file that pooch writes into."""
 
     stream: BinaryIO
+    size: int
     meter: Meter
 
     def write(self, data: bytes) -> int:
+        if self.stream.tell() + len(data) > self.size:  # a server that says no length might never end
+            raise _StartAgainError(f"the server sent more than {self.size} bytes")
         self.meter.advance(len(data))
         return self.stream.write(data)
 
@@ -55,6 +58,17 @@ def resume(url: str, output: str | Path, *, part: Path, size: int, meter: Meter)
         DownloadError: the server refuses, offers a file of another size, or cannot be reached any more.
         OSError: the disk is full; `part` is kept.
     """
+    try:
+        _complete(url, part, size, meter)
+    finally:
+        if not length(part):
+            forget(part)
+    part.replace(output)
+    forget(part)
+
+
+def _complete(url: str, part: Path, size: int, meter: Meter) -> None:
+    """Ask until nothing is missing."""
     from requests import RequestException
 
     failures = 0
@@ -80,8 +94,6 @@ def resume(url: str, output: str | Path, *, part: Path, size: int, meter: Meter)
             )
         if failures and not is_whole(part, url, size):
             time.sleep(PAUSE_S * 2 ** (failures - 1))
-    part.replace(output)
-    forget(part)
 
 
 def _request(url: str, part: Path, size: int, meter: Meter) -> None:
@@ -119,11 +131,9 @@ def _request(url: str, part: Path, size: int, meter: Meter) -> None:
             meter.begin(stream.tell(), version.total or size)
 
         options = {"headers": headers, "timeout": TIMEOUT_S, "hooks": {"response": accept}}
-        pooch.HTTPDownloader(chunk_size=CHUNK, **options)(url, _Counted(stream, meter), None)
+        pooch.HTTPDownloader(chunk_size=CHUNK, **options)(url, _Counted(stream, size, meter), None)
     if length(part) < size:  # an older urllib3 takes an early end for the end
         raise Interrupted(f"the connection ended after {length(part)} of {size} bytes")
-    if length(part) > size:
-        raise _StartAgainError(f"{url} sent more than {size} bytes")
 
 
 def _refused(error: Exception) -> str | None:
