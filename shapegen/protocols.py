@@ -58,7 +58,8 @@ class Organ(Protocol):
     """A source of shapes. Files are read in parallel, so it must survive being sent to another process.
 
     An organ may also have `pretrained: Path | None`, the folder of a generator that it brings along
-    (`shapegen.pretrained`).
+    (`shapegen.pretrained`), and `thresholds: Mapping[str, float]`, its own limits of the checks of
+    `shapegen.curation`, by their names.
     """
 
     unit: Literal["mm"]
@@ -212,7 +213,11 @@ class StartsFrom(Protocol):
 
 
 class Condition(Protocol):
-    """Turns a raw input (a volume, a sentence, a partial scan) into tokens that a denoiser attends to."""
+    """Turns a raw input (a volume, a sentence, a partial scan) into tokens that a denoiser attends to.
+
+    It may also have `examples: Sequence[Any]`, at least three different raw inputs, small and synthetic:
+    `shapegen.testing` checks it with these.
+    """
 
     def __call__(self, raw: Sequence[Any]) -> Tensor:
         """Return cond [b, tokens, width] for b raw inputs."""
@@ -225,6 +230,9 @@ class Metric(Protocol):
     Attributes:
         applies_to: "reconstruction" (called once for each pair) or "generation" (called once for each set).
         target: for each number returned, which way is better: "high", "low", or the value that is best.
+
+    It may also have `identical: Mapping[str, float]`: what it returns, as far as that is known exactly, where the
+    prediction is the truth, or the generated shapes are the references themselves (`shapegen.testing` holds it to it).
     """
 
     applies_to: Literal["reconstruction", "generation"]

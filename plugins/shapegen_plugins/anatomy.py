@@ -41,6 +41,7 @@ class Anatomy:
             **{f"{name}-w1-sd": "low" for name in (*self.measures, "anatomy")},
             **{f"{name}-tails": "high" for name in (*self.measures, "anatomy")},
         }
+        self.identical = {name: 0.0 if best == "low" else 100.0 for name, best in self.target.items()}
 
     def __call__(self, sets: GenerationSets) -> dict[str, float]:
         return self.measure(*self._both(sets))

@@ -59,6 +59,7 @@ class FrechetDistance(_FeatureDistance):
         super().__init__(features)
         self.number = f"fpd-{features.name}"
         self.target: Target = {self.number: "low", f"{self.number}-infinity": "low"}
+        self.identical = {self.number: 0.0}
 
     def __call__(self, sets: GenerationSets) -> dict[str, float]:
         generated, reference = self._both(sets)
@@ -67,9 +68,10 @@ class FrechetDistance(_FeatureDistance):
     def measure(self, generated: NDArray[np.float64], reference: NDArray[np.float64]) -> dict[str, float]:
         numbers = {self.number: frechet_distance(generated, reference)}
         if min(len(generated), len(reference)) >= FEWEST:
-            # Its splits are seeded: equal sets give equal numbers.
+            # Its splits are seeded and the rows sorted: equal sets give equal numbers, in whatever order they come.
             rng = np.random.default_rng(0)
-            numbers[f"{self.number}-infinity"] = frechet_infinity(generated, reference, rng=rng)
+            first, second = (rows[np.lexsort(rows.T)] for rows in (generated, reference))
+            numbers[f"{self.number}-infinity"] = frechet_infinity(first, second, rng=rng)
         return numbers
 
 

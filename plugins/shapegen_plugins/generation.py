@@ -35,15 +35,21 @@ class MeanOverShapes:
 
     applies_to: Literal["generation"] = "generation"
     target: Target
+    identical: Mapping[str, float]
 
     def __init__(self, points: int | None = None, distance: Distance | None = None) -> None:
         self.points = points
         self.distance = distance or Distance("cd")
         self.target = {self.named(name): best for name, best in self.targets().items()}
+        self.identical = {self.named(name): value for name, value in self.of_identical().items()}
 
     def targets(self) -> Target:
         """Return which way each number is better, by its name without the distance's."""
         raise NotImplementedError
+
+    def of_identical(self) -> Mapping[str, float]:
+        """Return the numbers that are known where the samples are the references, by names without the distance's."""
+        return {}
 
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         """Return, for each number, the values whose mean it is."""
@@ -81,6 +87,9 @@ class MinimumMatchingDistance(MeanOverShapes):
     def targets(self) -> Target:
         return {"mmd": "low"}
 
+    def of_identical(self) -> Mapping[str, float]:
+        return {"mmd": 0.0}
+
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         return {self.named("mmd"): 100 * nearest_distances(self.between(sets, "generated", "reference"))}
 
@@ -98,6 +107,9 @@ class Coverage(MeanOverShapes):
     def targets(self) -> Target:
         return {"coverage": "high"}
 
+    def of_identical(self) -> Mapping[str, float]:
+        return {"coverage": 100.0}
+
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         return {self.named("coverage"): 100 * covered(self.between(sets, "generated", "reference"))}
 
@@ -114,6 +126,9 @@ class OneNearestNeighbourAccuracy(MeanOverShapes):
 
     def targets(self) -> Target:
         return {"one-nna": 50.0}
+
+    def of_identical(self) -> Mapping[str, float]:
+        return {"one-nna": 0.0}
 
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         own = nearest_is_own(
@@ -134,6 +149,9 @@ class Suite(MeanOverShapes):
 
     def targets(self) -> Target:
         return {name: best for part in self.parts for name, best in part.targets().items()}
+
+    def of_identical(self) -> Mapping[str, float]:
+        return {name: value for part in self.parts for name, value in part.of_identical().items()}
 
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         return {name: values for part in self.parts for name, values in part.items(sets).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ Measure = Literal[
 
 
 class AnatomyConfig(Config):
+    small: ClassVar[dict[str, Any]] = {"spacing": 6.0, "smoothing": 9.0}
+
     measures: tuple[Measure, ...] = Field(
         Measure.__args__,  # type: ignore[attr-defined]
         min_length=1,

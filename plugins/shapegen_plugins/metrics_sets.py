@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ Modes = Annotated[int, Field(ge=1)]
 
 
 class EmdConfig(Config):
+    small: ClassVar[dict[str, Any]] = {"points": 64}
+
     points: int = Field(512, ge=16, description="Points on each shape; above 1,024 by Sinkhorn, 0.2 % too small.")
 
 

@@ -28,6 +28,7 @@ class NearestTraining:
 
     applies_to: Literal["generation"] = "generation"
     target: ClassVar[Mapping[str, Literal["high", "low"] | float]] = {"novelty-ratio": 1.0}
+    identical: ClassVar[Mapping[str, float]] = {"novelty-ratio": 1.0}
 
     def __init__(self, points: int | None = None) -> None:
         self.points = points
@@ -58,6 +59,7 @@ class DataCopying:
         self.points = points
         self.quantile = quantile
         self.target: Mapping[str, Literal["high", "low"] | float] = {"copying-z-u": 0.0, "near-copies": 100 * quantile}
+        self.identical = {"copying-z-u": 0.0}
 
     def __call__(self, sets: GenerationSets) -> dict[str, float]:
         return self._numbers(*training_distances(sets, self.points))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,9 @@ class PrecisionRecall(MeanOverShapes):
 
     def targets(self) -> Target:
         return {"precision": "high", "recall": "high", "density": 1.0, "ball-coverage": "high"}
+
+    def of_identical(self) -> Mapping[str, float]:
+        return {"precision": 100.0, "recall": 100.0, "ball-coverage": 100.0}
 
     def items(self, sets: GenerationSets) -> dict[str, NDArray[np.float64]]:
         found = prdc(

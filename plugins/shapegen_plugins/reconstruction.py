@@ -26,6 +26,7 @@ class VolumeIou:
 
     applies_to: Literal["reconstruction"] = "reconstruction"
     target: ClassVar[Mapping[str, Literal["high"]]] = {"viou": "high"}
+    identical: ClassVar[Mapping[str, float]] = {"viou": 1.0}
 
     def __init__(self, resolution: int | None) -> None:
         self.resolution = resolution

@@ -50,6 +50,7 @@ class Dice:
 
     applies_to: Literal["reconstruction"] = "reconstruction"
     target: ClassVar[Mapping[str, Literal["high"]]] = {"dice": "high"}
+    identical: ClassVar[Mapping[str, float]] = {"dice": 1.0}
 
     def __init__(self, resolution: int | None) -> None:
         self.resolution = resolution
@@ -127,6 +128,7 @@ class VolumeError:
         "volume-error-percent": 0.0,
         "volume-error-abs-percent": "low",
     }
+    identical: ClassVar[Mapping[str, float]] = dict.fromkeys(target, 0.0)
 
     def __call__(self, pair: ReconstructionPair) -> dict[str, float]:
         # 1 mL is 1,000 mm^3.

@@ -47,6 +47,7 @@ class ShapeModelTriad:
         self.modes = modes
         names = ("specificity", "generalisation", "generalisation-code")
         self.target: Target = {**{self._named(name): "low" for name in names}, "variance-ratio": 1.0}
+        self.identical = {self._named("generalisation"): 0.0, "variance-ratio": 1.0}
 
     def __call__(self, sets: GenerationSets) -> dict[str, float]:
         return self._numbers(sets, lambda values: values)

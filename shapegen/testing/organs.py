@@ -117,7 +117,7 @@ def volumes_are_possible(subject: Subject) -> None:
         volume = abs(signed_volume(loaded.surface)) / 1000
         require(
             low <= volume <= high,
-            f"{item.id} of {subject} has {volume:.4g} mL; expected {low:g} to {high:g} by `volume_range_ml`: is it in mm?",
+            f"{item.id} of {subject} has {volume:.4g} mL; expected {low:g} to {high:g} by `volume_range_ml`: is it mm?",
         )
 
 
