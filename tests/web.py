@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,10 +18,13 @@ class Site:
         content: the file.
         etag: its version; none is said if empty.
         ranges: parts of it can be asked for.
+        length: its length is said.
         cuts: for each answer that ends early, the number of bytes after which it does.
         damaged: the number of answers in which a byte is wrong.
         codes: status codes to answer with instead, one for each request.
         asked: the Range header of each request, or "".
+        sent: the bytes of each answer.
+        url: where it is; `/moved.zip` beside it leads there.
     """
 
     content: bytes
@@ -74,7 +77,8 @@ def served(site: Site) -> Iterator[Site]:
                 self.send_header("ETag", site.etag)
             self.end_headers()
             cut = site.cuts.pop(0) if site.cuts else len(body)
-            self.wfile.write(body[:cut])
+            with suppress(ConnectionError):  # the client may have had enough
+                self.wfile.write(body[:cut])
             site.sent.append(min(cut, len(body)))
             self.close_connection = True
 
