@@ -134,7 +134,7 @@ def sample(
         organ: in place of a run: the organ whose pretrained generator draws.
         out: folder for the meshes; None: `drawn/seed-<seed>` in the run folder, `drawn/<organ>-seed-<seed>` here.
         seed: another seed gives other shapes; None: the run's, 0 for an organ.
-        mesh_format: "ply", "stl", "glb" or "obj"; None: the run's, "stl" for an organ.
+        mesh_format: "ply", "stl", "obj", "glb", "vtk" or "vtp"; None: the run's, "stl" for an organ.
         resolution: cells of the meshing grid along each axis; None: the run's.
 
     Raises:

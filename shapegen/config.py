@@ -170,7 +170,9 @@ class SampleConfig(Config):
 
     count: int = Field(default=100, ge=1, description="Shapes to draw.")
     resolution: int = Field(default=128, ge=8, le=1024, description="Cells of the meshing grid along each axis.")
-    format: Literal["ply", "stl", "glb", "obj"] = Field(default="ply", description="File format of the meshes, in mm.")
+    format: Literal["ply", "stl", "glb", "obj", "vtk", "vtp"] = Field(
+        default="ply", description="File format of the meshes, in mm."
+    )
 
 
 class EvaluateConfig(Config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from shapegen.geometry.export import read_mesh, write_mesh
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 
 SUFFIXES = [".ply", ".stl", ".obj", ".off", ".glb"]
+if find_spec("pyvista"):
+    SUFFIXES += [".vtk", ".vtp"]
 
 
 def organ() -> Surface:

@@ -31,6 +31,8 @@ class MeshFormat(StrEnum):
     stl = "stl"
     glb = "glb"
     obj = "obj"
+    vtk = "vtk"
+    vtp = "vtp"
 
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN_FOLDER", help="The run folder.", show_default=False)]

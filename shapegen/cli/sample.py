@@ -40,6 +40,10 @@ def sample(
     """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
     from shapegen.errors import ConfigError
 
+    if mesh_format is not None:
+        from shapegen.geometry.export import check_format
+
+        check_format(mesh_format.value)
     if (run_folder is None) == (organ is None):
         found = "neither" if organ is None else f"RUN_FOLDER {run_folder} and --organ {organ}"
         raise ConfigError(f"sample draws from a run folder or, with --organ, from a pretrained generator; got {found}")

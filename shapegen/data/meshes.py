@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shapegen.errors import UnusableItemError
+from shapegen.errors import MissingLibraryError, UnusableItemError
+from shapegen.geometry import vtk
 from shapegen.geometry.surface import Surface
 
 Frame = Literal["ras", "lps"]
 TRIMESH_SUFFIXES = (".stl", ".obj", ".ply", ".off", ".glb")
-VTK_SUFFIXES = (".vtk", ".vtp")
+VTK_SUFFIXES = vtk.SUFFIXES
 SUFFIXES = TRIMESH_SUFFIXES + VTK_SUFFIXES
 SPACE = re.compile(rb"SPACE\s*[=:]\s*(LPS|RAS)", re.IGNORECASE)
 HEAD_BYTES = 4096
@@ -26,7 +27,7 @@ def read_surface(path: Path, *, frame: Frame | None = None, scale: float = 1.0) 
     Args:
         path: a file with one of `SUFFIXES`.
         frame: the file's axes; default: what the file itself says (3D Slicer writes `SPACE=LPS` or `SPACE=RAS` into
-            its STL, OBJ, PLY and VTK files), else RAS.
+            its STL, OBJ, PLY, VTK and VTP files), else RAS.
         scale: mm for one unit of the file.
 
     Returns:
@@ -36,7 +37,11 @@ def read_surface(path: Path, *, frame: Frame | None = None, scale: float = 1.0) 
         UnusableItemError: not readable, no faces, vertices that are not finite, or a library that is not installed.
     """
     said = frame_in_file(path)
-    surface = _read_vtk(path) if path.suffix.lower() in VTK_SUFFIXES else _read_trimesh(path)
+    if path.suffix.lower() in VTK_SUFFIXES:
+        surface, in_data = _read_vtk(path)
+        said = said or in_data
+    else:
+        surface = _read_trimesh(path)
     if not len(surface.faces):
         raise UnusableItemError(
             "the file has no triangles", advice="export a surface, not a point cloud or an empty scene"
@@ -76,23 +81,20 @@ def _read_trimesh(path: Path) -> Surface:
     return merge_vertices(Surface(vertices.reshape(-1, 3), faces.reshape(-1, 3)))
 
 
-def _read_vtk(path: Path) -> Surface:
+def _read_vtk(path: Path) -> tuple[Surface, Frame | None]:
     try:
-        import pyvista
-    except ImportError as error:
+        vertices, faces, said = vtk.read_vtk(path)
+    except MissingLibraryError as error:
         raise UnusableItemError(
             f"{path.suffix[1:].upper()} needs pyvista, which is not installed",
             advice="pip install 'shapegen[vtk]', or convert the mesh to PLY",
         ) from error
-    try:
-        poly = pyvista.read(path).extract_surface().triangulate()
-        vertices, faces = np.asarray(poly.points, np.float64), np.asarray(poly.faces).reshape(-1, 4)[:, 1:]
     except Exception as error:  # VTK's readers raise whatever the damaged bytes lead them to
         raise UnusableItemError(
             f"not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})",
             advice="export the mesh again",
         ) from error
-    return merge_vertices(Surface(vertices, faces.astype(np.int64)))
+    return merge_vertices(Surface(vertices, faces)), "lps" if said == "lps" else "ras" if said == "ras" else None
 
 
 def merge_vertices(surface: Surface) -> Surface:

@@ -1,8 +1,7 @@
-"""Meshes to files that other programs open, and back: PLY, STL, OBJ, OFF and GLB."""
+"""Meshes to files that other programs open, and back: PLY, STL, OBJ, OFF and GLB, and with pyvista VTK and VTP."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -10,24 +9,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.errors import CorruptFileError, UnusableItemError
+from shapegen.errors import CorruptFileError, MissingLibraryError, UnusableItemError
+from shapegen.geometry import gltf, vtk
 from shapegen.geometry.surface import Surface
 from shapegen.store import write_bytes
 
 Frame = Literal["ras", "lps"]
 
 _AXES = {"ras": np.array([1.0, 1.0, 1.0]), "lps": np.array([-1.0, -1.0, 1.0])}
-_TO_GLTF = np.array([[-1.0, 0, 0], [0, 0, 1], [0, 1, 0]]) / 1000
-"""From mm (right, anterior, superior) to glTF 2.0 section 3.3: metres, +Y up, +Z to the front, -X to the right."""
-_UNITS = "mm, RAS; the node's matrix makes glTF's metres, y up, of them"
 
 
 def write_mesh(path: Path, surface: Surface, *, frame: Frame = "ras") -> None:
     """Write a surface; the suffix of the path chooses the format.
 
-    `.ply` (binary), `.stl` (binary), `.obj` and `.off` hold mm and say in a comment which axes they use
-    (`SPACE=RAS`, as 3D Slicer reads and writes it). `.glb` holds the same mm under a node whose matrix makes metres,
-    y up, of them, as glTF asks for; its axes are not a choice. Coordinates are float32.
+    `.ply` (binary), `.stl` (binary), `.obj`, `.off`, `.vtk` (binary) and `.vtp` hold mm and say in a comment which
+    axes they use (`SPACE=RAS`, as 3D Slicer reads and writes it). `.glb` holds the same mm under a node whose matrix
+    makes metres, y up, of them, as glTF asks for; its axes are not a choice. Coordinates are float32.
 
     Args:
         path: where to; folders are made, and an old file is replaced only by a whole new one.
@@ -36,6 +33,7 @@ def write_mesh(path: Path, surface: Surface, *, frame: Frame = "ras") -> None:
 
     Raises:
         UnusableItemError: no format has this suffix.
+        MissingLibraryError: `.vtk` and `.vtp` need pyvista.
         ValueError: the surface has no faces, or vertices that are not finite.
     """
     writer = _WRITERS.get(path.suffix.lower())
@@ -60,29 +58,50 @@ def read_mesh(path: Path) -> Surface:
 
     Raises:
         UnusableItemError: no format has this suffix.
+        MissingLibraryError: `.vtk` and `.vtp` need pyvista.
         CorruptFileError: the file does not hold a mesh of that format.
         OSError: the file cannot be read.
     """
-    import trimesh
-
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
         raise _unknown(path)
     with path.open("rb") as stream:
         lps = b"SPACE=LPS" in stream.read(4096)
-        stream.seek(0)
-        try:
-            mesh: Any = trimesh.load(stream, file_type=suffix[1:], force="mesh", process=False)
-            vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64)
-        except Exception as error:  # trimesh's parsers raise whatever the broken bytes lead to
-            raise CorruptFileError(f"{path}: not a readable {suffix} mesh ({type(error).__name__}: {error})") from error
+    try:
+        vertices, faces = _read(path, suffix)
+    except MissingLibraryError:
+        raise
+    except Exception as error:  # trimesh's and VTK's parsers raise whatever the broken bytes lead to
+        raise CorruptFileError(f"{path}: not a readable {suffix} mesh ({type(error).__name__}: {error})") from error
     if not len(faces):
         raise CorruptFileError(f"{path}: the file has no triangles")
     if faces.min() < 0 or faces.max() >= len(vertices) or not np.isfinite(vertices).all():
         raise CorruptFileError(f"{path}: faces without vertices, or vertices that are not finite; write it again")
     if suffix == ".glb":
-        vertices = vertices @ np.linalg.inv(_TO_GLTF).T
+        vertices = vertices @ np.linalg.inv(gltf.TO_GLTF).T
     return _merged(vertices * _AXES["lps" if lps and suffix != ".glb" else "ras"], faces)
+
+
+def check_format(name: str) -> None:
+    """See before any work is done that a format can be written here.
+
+    Raises:
+        UnusableItemError: there is no such format.
+        MissingLibraryError: its library is not installed.
+    """
+    if f".{name}" not in _WRITERS:
+        raise _unknown(Path(f"mesh.{name}"))
+    if f".{name}" in vtk.SUFFIXES:
+        vtk.require_pyvista()
+
+
+def _read(path: Path, suffix: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    if suffix in vtk.SUFFIXES:
+        return vtk.read_vtk(path)[:2]
+    import trimesh
+
+    mesh: Any = trimesh.load(path, file_type=suffix[1:], force="mesh", process=False)
+    return np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64)
 
 
 def _unknown(path: Path) -> UnusableItemError:
@@ -138,48 +157,12 @@ def _lines(pattern: str, rows: NDArray[Any]) -> bytes:
     return (pattern * len(rows) % tuple(rows.ravel().tolist())).encode()
 
 
-def _glb(vertices: NDArray[np.float32], faces: NDArray[np.int64], space: str) -> bytes:
-    """Return a binary glTF 2.0 file of one mesh: a JSON chunk and a chunk with indices and positions."""
-    indices, positions = faces.astype("<u4").tobytes(), vertices.astype("<f4").tobytes()
-    matrix = np.eye(4)
-    matrix[:3, :3] = _TO_GLTF
-    document = {
-        "asset": {"version": "2.0", "generator": "shapegen", "extras": {"positions": _UNITS}},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "matrix": matrix.T.ravel().tolist()}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 1}, "indices": 0, "mode": 4}]}],
-        "accessors": [
-            {"bufferView": 0, "componentType": 5125, "count": faces.size, "type": "SCALAR"},
-            {
-                "bufferView": 1,
-                "componentType": 5126,
-                "count": len(vertices),
-                "type": "VEC3",
-                "min": vertices.min(axis=0).tolist(),
-                "max": vertices.max(axis=0).tolist(),
-            },
-        ],
-        "bufferViews": [
-            {"buffer": 0, "byteOffset": 0, "byteLength": len(indices), "target": 34963},
-            {"buffer": 0, "byteOffset": len(indices), "byteLength": len(positions), "target": 34962},
-        ],
-        "buffers": [{"byteLength": len(indices) + len(positions)}],
-    }
-    text = json.dumps(document).encode()
-    text = text.ljust(-(-len(text) // 4) * 4, b" ")
-    chunks = _chunk(text, b"JSON") + _chunk(indices + positions, b"BIN\0")
-    return b"glTF" + np.array([2, 12 + len(chunks)], dtype="<u4").tobytes() + chunks
-
-
-def _chunk(content: bytes, kind: bytes) -> bytes:
-    return np.uint32(len(content)).astype("<u4").tobytes() + kind + content
-
-
 _WRITERS: dict[str, Callable[[NDArray[np.float32], NDArray[np.int64], str], bytes]] = {
     ".ply": _ply,
     ".stl": _stl,
     ".obj": _obj,
     ".off": _off,
-    ".glb": _glb,
+    ".glb": gltf.glb_bytes,
+    ".vtk": vtk.vtk_bytes,
+    ".vtp": vtk.vtp_bytes,
 }

@@ -50,7 +50,7 @@ def draw(
         count: how many.
         seed: sample i depends on (seed, i) alone, so a larger count adds to the same first ones.
         out: gets `meshes/`, `codes.safetensors` (codes, scales in mm), `weights.safetensors` and `samples.json`.
-        mesh_format: ply, stl, glb or obj.
+        mesh_format: ply, stl, obj, glb, vtk or vtp.
         resolution: cells along each axis of the canonical cube; the run's own if None.
         pretrained: draw from this frozen generator, for which the run stands.
 
