@@ -53,14 +53,14 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         module="shapegen.stages.train",
         upstream=("prepare", "fit"),
-        sections=("start", "generator", "denoiser", "diffusion"),
+        sections=("start", "generator", "denoiser", "parts.use", "parts.axes", "diffusion"),
         excluded=("diffusion.sampler", "diffusion.sampler_steps"),
     ),
     Stage(
         name="sample",
         module="shapegen.stages.sample",
         upstream=("prepare", "fit", "train"),
-        sections=("sample", "diffusion.sampler", "diffusion.sampler_steps"),
+        sections=("sample", "diffusion.sampler", "diffusion.sampler_steps", "parts.spacing_mm"),
     ),
     Stage(
         name="evaluate",

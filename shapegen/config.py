@@ -165,6 +165,16 @@ class DiffusionConfig(Config):
         return self
 
 
+class PartsConfig(Config):
+    """The parts of an organ, such as the segments of a liver, learned and generated with its shape."""
+
+    use: bool = Field(default=False, description="Learn them from label maps that have them, and divide samples.")
+    axes: int = Field(default=32, ge=1, description="Principal axes of the parts' fields.")
+    spacing_mm: float = Field(
+        default=3.0, ge=0.3, le=20, description="Spacing of the samples' label maps and of the grid of part meshes, mm."
+    )
+
+
 class SampleConfig(Config):
     """Drawing new shapes."""
 
@@ -207,6 +217,7 @@ class RunConfig(Config):
     generator: Slot = Slot(name="diffusion")
     denoiser: Slot = Slot(name="transformer")
     diffusion: DiffusionConfig = DiffusionConfig()
+    parts: PartsConfig = PartsConfig()
     sample: SampleConfig = SampleConfig()
     metrics: tuple[Slot, ...] = tuple(
         Slot(name=name)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shapegen.curation.raw import RawShape
+    from shapegen.data.nifti import LabelMap
     from shapegen.data.population import Shape
     from shapegen.evaluation import GenerationSets, ReconstructionPair
     from shapegen.geometry.surface import Surface
@@ -84,6 +85,25 @@ class Organ(Protocol):
 
         Raises:
             UnusableItemError: this item cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """An organ that some label maps show as several parts that tile it.
+
+    Attributes:
+        parts: name of each part by its label, 1 to 255.
+    """
+
+    parts: Mapping[int, str]
+
+    def part_labels(self, item: Item) -> LabelMap | None:
+        """Return the label map of an item, mm RAS, in which its parts are labelled; None where they are not.
+
+        Raises:
+            UnusableItemError: the file cannot be read.
         """
         ...
 

@@ -9,7 +9,9 @@ import numpy as np
 if TYPE_CHECKING:
     from shapegen.data.nifti import LabelMap
 
-SEGMENTS = frozenset(range(1, 9))
+NAMES = dict(zip(range(1, 9), ("I", "II", "III", "IV", "V", "VI", "VII", "VIII"), strict=True))
+"""Couinaud's numbers by label; I is the caudate lobe."""
+SEGMENTS = frozenset(NAMES)
 FEWEST = 6
 ONE_BODY = 0.98
 """Least share of the union in one piece: livers in 8 segments 0.9995 and more (107 files)."""

@@ -31,7 +31,7 @@ class LiverConfig(OrganConfig):
 def build(config: LiverConfig) -> FileOrgan:
     """Build the organ from its tables."""
     from shapegen.data.organ import FileOrgan
-    from shapegen_organs.couinaud import recognise_couinaud
+    from shapegen_organs.couinaud import NAMES, recognise_couinaud
     from shapegen_organs.population import EmbeddedPopulation
 
     return FileOrgan(
@@ -44,6 +44,7 @@ def build(config: LiverConfig) -> FileOrgan:
         embedded=EmbeddedPopulation(HERE / "liver_population.safetensors"),
         pretrained=PRETRAINED,
         triage=HERE / "liver_triage.safetensors",
+        parts=NAMES,
         downloads=DOWNLOADS,
     )
 

@@ -15,6 +15,7 @@ from shapegen.data import meshes, nifti
 from shapegen.data.sides import Side, mirrored, one_side
 from shapegen.data.sources import Preset, is_label_map, make_items, parse_data, source_names, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
+from shapegen.parts.labels import tiles
 from shapegen.plugin import Config
 from shapegen.protocols import Item, Loaded
 from shapegen.store import sha256_json
@@ -75,6 +76,7 @@ class FileOrgan:
         sides: the organ is there twice, and these are meant. A mask of both is taken apart; of two sides the left one
             is mirrored, so that one model learns both.
         thresholds: of checks of `shapegen.curation`, where the organ's own differ from those that livers gave.
+        parts: names, by label, of parts that tile the organ in some files.
         triage: examples of good and damaged shapes (`shapegen.curation.classifier`); the file may be missing.
     """
 
@@ -90,6 +92,7 @@ class FileOrgan:
     downloads: Path | None = None
     sides: tuple[Side, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[int, str] = field(default_factory=dict)
     unit: Literal["mm"] = "mm"
     notes: list[str] = field(default_factory=list)
 
@@ -212,6 +215,14 @@ class FileOrgan:
             raw = mirrored(raw)
             repairs.append(f"the left {self.name} was mirrored, so that one model learns both sides")
         return raw, {**report, "labels": list(chosen), "repairs": repairs}
+
+    def part_labels(self, item: Item) -> LabelMap | None:
+        """Return the label map of an item whose labels are the organ's parts; see `shapegen.protocols.HasParts`."""
+        options = item.options
+        if options["kind"] != "labels" or not self.parts:
+            return None
+        labels = nifti.read_labels(item.path, reverse=options["reverse"], spacing=options["spacing"])
+        return labels if tiles(self.choose_labels(labels, options["labels"])[0], self.parts) else None
 
     def choose_labels(self, labels: LabelMap, given: Sequence[int] | None) -> tuple[tuple[int, ...], str]:
         """Decide which labels make the organ, and say why where that was not told.

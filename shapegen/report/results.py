@@ -12,14 +12,20 @@ from shapegen.report.tables import MISSING, Line, Table, better, interval, numbe
 
 REAL = "real against real"
 HELD_OUT = "held-out real shapes"
+PART_TARGETS = {
+    "Dice": "high",
+    "volume shares, W1 [%]": "low",
+    "every part in one piece": "high",
+    "neighbours as in training shapes": "high",
+}
 
 Cells = Callable[[Mapping[str, Any], Mapping[str, Any], Any], tuple[str, ...]]
 Group = tuple[str, str, tuple[Line, ...]]
 
 
 def result_tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Return the tables that the metrics give: reconstruction, generation, novelty, validity."""
-    makers = (reconstruction_table, generation_table, novelty_table, validity_table)
+    """Return the tables that the metrics give: reconstruction, generation, novelty, validity, parts."""
+    makers = (reconstruction_table, generation_table, novelty_table, validity_table, parts_table)
     return [table for make in makers if (table := make(metrics))]
 
 
@@ -163,6 +169,30 @@ def validity_table(metrics: Mapping[str, Any]) -> Table | None:
         groups=tuple(group for group in found if _reportable(group[2])),
         notes=(*notes, *_not_shown([name for name, _, lines in found if not _reportable(lines)])),
         name="validity",
+    )
+
+
+def parts_table(metrics: Mapping[str, Any]) -> Table | None:
+    """Describe how parts are predicted and generated; each part's own numbers are in `metrics.json` alone."""
+    parts = metrics.get("parts")
+    if not isinstance(parts, Mapping):
+        return None
+    each = {f"Dice {name}" for name in parts.get("names", ())}
+    rows = [
+        {**row, "metrics": {key: cell for key, cell in row["metrics"].items() if key not in each}}
+        for row in _rows(parts.get("rows"))
+    ]
+
+    def cells(row: Mapping[str, Any], cell: Mapping[str, Any], target: Any) -> tuple[str, ...]:
+        return number(cell.get("value")), interval(cell), _counted(cell, row)
+
+    groups, left_out = _grouped(rows, PART_TARGETS, cells)
+    return Table(
+        caption=f"Parts: {', '.join(map(str, parts.get('names', ())))}",
+        columns=("value", "95 % interval", "n"),
+        groups=groups,
+        notes=("Dice: mean over parts and test shapes. W1: mean over parts, % of the volume.", *_not_shown(left_out)),
+        name="parts",
     )
 
 

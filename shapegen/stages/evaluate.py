@@ -24,6 +24,7 @@ def compute(run: Run, folder: Path) -> None:
     Raises:
         StageMissingError: `prepare`, `fit` or `sample` is not finished.
     """
+    from shapegen.parts.evaluate import measure_parts
     from shapegen.report.export import write_results
     from shapegen.stages._generation import generation, references
     from shapegen.stages._reconstructions import reconstruction_rows
@@ -48,6 +49,8 @@ def compute(run: Run, folder: Path) -> None:
         "generation": {"reference": None, "n_reference": 0, "n_generated": 0, "rows": []},
         "novelty": {},
     }
+    if parts := measure_parts(run, drawn):
+        result["parts"] = parts
     of_shapes: dict[str, Any] = {}
     if panel.of("generation"):
         of_shapes = generation(run, folder, panel, population, samples, drawn, result)

@@ -64,10 +64,12 @@ def draw(
 
     from shapegen.generator import load_generator
     from shapegen.geometry.export import write_mesh
+    from shapegen.parts.draw import part_drawer
 
     generator = pretrained.generator(run) if pretrained else load_generator(run, needed_by="sample")
     with run.progress("drawing latents", count) as advance:
         codes, scales = generator.codes(count, seed=seed, progress=advance)
+    parts = None if pretrained else part_drawer(run, generator.layout)
     rows: list[dict[str, Any]] = []
     weights = []
     with run.progress("meshing samples", count) as advance:
@@ -79,6 +81,8 @@ def draw(
             if sample.surface is not None:
                 write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
             rows.append({"id": name, "file": file, **facts_of(sample)})
+            if parts is not None:
+                rows[-1]["parts"] = parts.write(out, name, sample, seed=seed, index=index)
             weights.append(sample.weights)
             advance(1)
     write_tensors(out / "codes.safetensors", {"codes": codes, "scales": scales})

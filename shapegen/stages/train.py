@@ -22,6 +22,7 @@ def compute(run: Run, folder: Path) -> None:
     """
     from shapegen.generator import FILE, build_generator
     from shapegen.model import load_model
+    from shapegen.parts.learn import learn_parts
     from shapegen.start import begin, starting_point
     from shapegen.training_latents import training_latents
 
@@ -47,6 +48,7 @@ def compute(run: Run, folder: Path) -> None:
     state = {f"generator.{key}": tensor for key, tensor in generator.state().items()}
     state |= {f"scaler.{key}": tensor for key, tensor in latents.scaler.state().items()}
     write_tensors(folder / FILE, state)
+    learn_parts(run, folder, latents.layout)
     write_json(
         folder / "train.json",
         {
