@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from shapegen import __version__
+from shapegen.cli.check import check
 from shapegen.cli.compare import compare
 from shapegen.cli.curate import curate
+from shapegen.cli.export import export
 from shapegen.cli.fetch import fetch
 from shapegen.cli.finetune import finetune
 from shapegen.cli.new_plugin import new_plugin
@@ -47,7 +49,7 @@ def _main(
     pass
 
 
-for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare):
+for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (fetch, list_plugins, show, new_plugin):
+for _command in (fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)

@@ -42,10 +42,15 @@ class Subject:
     def __str__(self) -> str:
         return f"{self.kind}/{self.plugin.name}"
 
-    def config(self) -> Config:
-        """Return the configuration for the checks: small, so that they are quick."""
+    @property
+    def values(self) -> dict[str, Any]:
+        """Options for the checks: small, so that they are quick."""
         small = getattr(self.plugin.config, "small", None)
-        return self.plugin.config(**{**(small if isinstance(small, Mapping) else {}), **self.options})
+        return {**(small if isinstance(small, Mapping) else {}), **self.options}
+
+    def config(self) -> Config:
+        """Return the configuration for the checks."""
+        return self.plugin.config(**self.values)
 
     def build(self, *, seed: int = 0, **arguments: Any) -> Any:
         """Build the thing under a seed of torch's random generator, as a run does."""

@@ -93,4 +93,15 @@ def unknown_options_are_refused(subject: Subject) -> None:
     )
 
 
-CHECKS = (light_import, defaults_are_valid, config_survives_files, unknown_options_are_refused)
+def builds_by_default(subject: Subject) -> None:
+    """It is built from its defaults with the arguments of its kind, as where a user only names it."""
+    arguments: dict[str, Any] = {"denoiser": {"tokens": 9, "width": 8}, "condition": {"width": 8}}.get(subject.kind, {})
+    if subject.kind == "weight-space":
+        from shapegen.testing.tiny_inr import tiny_inr
+
+        arguments = {"inr": tiny_inr()}
+    built = subject.plugin.build(subject.plugin.config(), **arguments)
+    require(built is not None, f"`build` of {subject} returned None; return what it built")
+
+
+CHECKS = (light_import, defaults_are_valid, builds_by_default, config_survives_files, unknown_options_are_refused)

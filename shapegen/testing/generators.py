@@ -164,6 +164,7 @@ def _synthetic() -> Latents:
 
 
 def _fit(generator: Any, latents: Latents, checkpoint: Path, log: Log, **told: Any) -> Any:
+    told = {"note": lambda text: None, **told}
     return generator.fit(*latents, seed=SEED, checkpoint=checkpoint, log=log, **told)
 
 

@@ -152,6 +152,44 @@ def exact_weights_are_those_of_the_surface(subject: Subject) -> None:
     )
 
 
+def standalone_is_the_same(subject: Subject) -> None:
+    """The source that one gives by `standalone` evaluates it, with nothing but torch, as its forward pass does."""
+    import torch
+
+    from shapegen.protocols import StandaloneInr
+
+    inr: nn.Module = subject.build()
+    if not isinstance(inr, StandaloneInr):
+        return
+    weights, points = {name: value.detach() for name, value in inr.named_parameters()}, _points(50, 3)
+    try:
+        values, expected = _from_source(inr.standalone()).field(weights, points), inr(points)
+    except Exception as error:  # the plugin's own code
+        require(False, f"what standalone() of {subject} returns fails with {type(error).__name__}: {error}")
+    require(
+        values.shape == expected.shape and torch.allclose(values, expected, rtol=1e-4, atol=1e-5),
+        f"field() of what standalone() of {subject} returns differs from forward; write the same steps, and the "
+        "module's own options as numbers",
+    )
+
+
+def _from_source(text: str) -> Any:
+    """Return a module with this text, in which torch is imported."""
+    import importlib.util
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standalone.py"
+        path.write_text(f"import torch\n\n\n{text}", encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("shapegen_standalone", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
 def _points(*shape: int) -> Tensor:
     import torch
 
@@ -181,4 +219,5 @@ CHECKS = (
     many_at_once_are_one_by_one,
     gradient_reaches_every_parameter,
     exact_weights_are_those_of_the_surface,
+    standalone_is_the_same,
 )

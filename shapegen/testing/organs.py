@@ -150,7 +150,7 @@ def _scanned(subject: Subject) -> tuple[Any, list[Item]]:
     except NoUsableDataError as error:
         if subject.data:
             raise
-        raise NotCheckedError(f"{subject} comes with no shapes of its own, give data: {error}") from error
+        raise NotCheckedError("an organ without shapes of its own is checked with --data PATH[:PRESET]") from error
     require(bool(items), f"{subject} found no usable item; expected some, or NoUsableDataError")
     return organ, items
 
