@@ -149,6 +149,19 @@ class ExactInr(Protocol):
         ...
 
 
+@runtime_checkable
+class StandaloneInr(Protocol):
+    """An INR (an `nn.Module`) that can say how it is evaluated without shapegen; `shapegen export --weights` asks."""
+
+    def standalone(self) -> str:
+        """Return Python source that defines `field(weights, xyz)` with nothing but torch, which is imported as `torch`.
+
+        `weights` maps the parameters' names, as `named_parameters()` gives them, to tensors; for points `xyz` [..., 3]
+        in [-0.5, 0.5] it returns [...], what `forward` returns. Options are numbers in the text.
+        """
+        ...
+
+
 class LatentGenerator(Protocol):
     """Draws new latents that are like the training shapes'.
 

@@ -208,7 +208,7 @@ def test_every_preset_of_the_liver_is_named():
 
 
 def test_data_page_has_the_formats_and_bounds_of_the_code(catalog):
-    from shapegen.data import align, meshes, nifti, placement
+    from shapegen.data import meshes, nifti, orientation, placement
     from shapegen.stages.prepare import FEWEST
 
     text = prose(ROOT / "docs/data.md")
@@ -219,9 +219,9 @@ def test_data_page_has_the_formats_and_bounds_of_the_code(catalog):
         f"{liver.smallest_ml:.0f} to {liver.largest_ml:.0f} mL",
         f"({liver.voxel_mm} mm)",
         f"0 to {nifti.LARGEST_LABEL}",
-        f"below {align.CLEAR * 100:.0f} % of",
-        f"or {align.CLEAR_OF_FEW * 100:.0f} % where the mean is one of\n   fewer than {align.FEW} shapes",
-        f"from there to {align.NOTABLE * 100:.0f} %",
+        f"1 in {1 / orientation.RARE:.0f}",
+        f"Above a confidence of {orientation.CLEAR * 100:.0f} %",
+        f"from {orientation.NOTABLE * 100:.0f} % on",
         f"±{placement.CUBE}",
         "fewer than four\nshapes",
     ):

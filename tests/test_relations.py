@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from shapegen.curation.likeness import overlaps
-from shapegen.curation.relations import confidence, relate
+from shapegen.curation.relations import relate
 from shapegen.data.align import probe
 from shapegen_organs.liver import HERE
 from shapegen_organs.population import EmbeddedPopulation
@@ -73,15 +73,6 @@ def test_overlap_is_intersection_over_union():
     first, second = (rng.random((n, 500)) < 0.4 for n in (3, 4))
     expected = [[(a & b).sum() / (a | b).sum() for b in second] for a in first]
     np.testing.assert_allclose(overlaps(first.astype(np.float32), second.astype(np.float32)), expected, rtol=1e-6)
-
-
-def test_confidence_falls_with_the_share_of_the_residuals():
-    shares = np.linspace(0, 1.2, 50)
-    values = [confidence(share) for share in shares]
-    assert values == sorted(values, reverse=True)
-    assert confidence(0.5) > 0.999
-    assert confidence(0.93) == pytest.approx(0.5)
-    assert confidence(1.0) < 0.01
 
 
 def test_one_shape_alone_has_nothing_to_be_compared_with():

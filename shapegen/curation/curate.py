@@ -89,6 +89,11 @@ class Curation:
         return lines
 
 
+def limits(organ: Organ, config: CurateConfig) -> dict[str, float]:
+    """Return the thresholds that are not the checks' own: the organ's, and above them the configured ones."""
+    return {**getattr(organ, "thresholds", {}), **config.thresholds}
+
+
 def curate(
     organ: Organ,
     items: Sequence[Item],
@@ -114,7 +119,8 @@ def curate(
     read, failed = examine.examine(organ, items, cache=cache, workers=workers, progress=progress)
     measures = [examine.cached(cache, item, examine.CHECKS) for item in read]
     relations = _relations(organ, read, cache, config, workers=workers, progress=progress)
-    rules = Rules(examine.checks(), config.thresholds, config.sure)
+    thresholds = limits(organ, config)
+    rules = Rules(examine.checks(), thresholds, config.sure)
     if relations:
         for row, each in enumerate(measures):
             each.update(relations.measures(row))
@@ -124,7 +130,7 @@ def curate(
     merged = _groups(read, relations)
     found = []
     for row, item in enumerate(read):
-        others = relations.findings(row, config.thresholds) if relations else []
+        others = relations.findings(row, thresholds) if relations else []
         meta = examine.cached(cache, item, examine.META)
         found.append(
             Curated(

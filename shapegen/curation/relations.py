@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from shapegen.curation.likeness import occupancies, overlaps
 from shapegen.curation.verdicts import Finding, Verdict
-from shapegen.data.align import Case, Probe, align, fit_pose
+from shapegen.data.align import Probe, align, fit_pose
+from shapegen.data.orientation import Case
 from shapegen.data.placement import Placement
 
 FEW = 30
@@ -30,9 +30,6 @@ patients with two scans or more, two are not nearer than strangers (1.6 and 1.8)
 a repeat. Of 42 spleens the two known pairs lie at 0.1 and 0.2 mm, the nearest strangers at 1.0 mm."""
 CANDIDATES = 0.80
 """Overlap below which no pair is looked at; repeats found by hand begin at 0.83."""
-CLEAR, SCALE = 0.93, 0.012
-"""Centre and width of the logistic curve that turns the share of the residuals into a confidence: mirror images of 212
-livers come below 0.90 in 97 % of cases, none of the livers themselves below 0.96."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +57,7 @@ class Relations:
         share = case.residual / case.residual_as_given if case else 1.0
         strange = 1 - float(self.likeness[row])
         return {
-            "orientation": {"orientation": 1 - share, "orientation-confidence": confidence(share)},
+            "orientation": {"orientation": 1 - share, "orientation-confidence": case.confidence if case else 0.0},
             "unlike-organ": {"unlike-organ": strange},
         }
 
@@ -69,10 +66,9 @@ class Relations:
         found = []
         if (case := self.cases.get(self.ids[row])) is not None:
             share = case.residual / case.residual_as_given
-            sure = f" (confidence {confidence(share):.0%})"
             verdict: Verdict = "not_sure" if case.kind == "unclear" else "require_edit"
             mended = case.kind != "unclear"  # the alignment puts it right
-            found.append(Finding("orientation", verdict, 1 - share, 0.0, case.sentence() + sure, mended=mended))
+            found.append(Finding("orientation", verdict, 1 - share, 0.0, case.sentence(), mended=mended))
         strange = 1 - float(self.likeness[row])
         verdicts: dict[str, Verdict] = {"unlike-organ": "nope", "unusual-shape": "not_sure"}
         for check, verdict in verdicts.items():
@@ -82,11 +78,6 @@ class Relations:
                 found.append(Finding(check, verdict, strange, limit, text))
                 break
         return found
-
-
-def confidence(share: float) -> float:
-    """Return how sure it is, 0 to 1, that a file is mirrored or turned, given residual / residual as given."""
-    return 1 / (1 + math.exp(min(50.0, (share - CLEAR) / SCALE)))
 
 
 def relate(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shapegen.curation.classifier import load_classifier
-from shapegen.curation.curate import curate
+from shapegen.curation.curate import curate, limits
 from shapegen.curation.examine import checks
 from shapegen.curation.folder import check_folder, decided_examples, write_curation
 from shapegen.curation.report import write_lists, write_report
@@ -67,7 +67,7 @@ def sort_data(
         out,
         config.organ.name,
         found,
-        thresholds=config.curate.thresholds,
+        thresholds=limits(reader, config.curate),
         cache=cache,
         workers=workers,
         progress=bars.bar,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.orientation import Case, choose_starts, list_cases, telling
 from shapegen.data.placement import CUBE, Placement
 from shapegen.geometry.surface import Points, Surface, sample_points, signed_volume, volume_centroid
 
@@ -25,17 +26,6 @@ STEPS = 12
 """Of Levenberg-Marquardt from each start; more change no residual by 1 %."""
 ROBUST = 0.03
 """Residuals above this (about 3 mm for a liver) count linearly."""
-CLEAR = 0.90
-"""A start other than the file's own axes is believed where its residual is below this share of theirs.
-
-With a mean of 15 livers or more no true liver of 212 comes below 0.96; 97 % of their mirror images come below 0.90."""
-CLEAR_OF_FEW = 0.80
-"""The same for a mean of fewer than `FEW` shapes, which is less sure of itself (true livers come down to 0.86)."""
-FEW = 15
-WELL = 0.01
-"""A shape that lies this near to the mean (1.1 mm for a liver) is no case, whatever fits still better."""
-NOTABLE = 0.97
-"""Between these shares the case is listed as unclear and left as it is."""
 SIGNS = np.array(list(itertools.product((1.0, -1.0), repeat=3)))
 """The eight starts [8, 3]: signs of the axes; the first is the file's own, those with product -1 are mirror images."""
 
@@ -66,44 +56,6 @@ class Probe:
     def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Probe:
         """Undo `to_arrays`; KeyError where one is missing."""
         return Probe(arrays["centre"], float(arrays["unit_mm"][0]), arrays["points"], arrays["field"], arrays["hull"])
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A shape that fits the mean better when mirrored or turned.
-
-    Args:
-        id: the shape.
-        kind: mirrored, turned, or unclear (left as it is).
-        signs: of the axes of the best start.
-        residual: robust mean distance to the mean shape, best start, mm.
-        residual_as_given: the same with the file's own axes, mm.
-    """
-
-    id: str
-    kind: Literal["mirrored", "turned", "unclear"]
-    signs: tuple[int, int, int]
-    residual: float
-    residual_as_given: float
-
-    def sentence(self) -> str:
-        axes = " and ".join(
-            name for name, sign in zip(("left-right", "front-back", "up-down"), self.signs, strict=True) if sign < 0
-        )
-        change = "mirror image" if int(np.prod(self.signs)) < 0 else "turn by 180°"
-        fit = f"{self.residual:.1f} mm from the mean shape instead of {self.residual_as_given:.1f} mm"
-        if self.kind == "unclear":
-            return f"{self.id}: its {change} ({axes}) would lie {fit}; unclear, left as it is"
-        return f"{self.id}: {self.kind} file ({axes}), put right: {fit}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "signs": list(self.signs),
-            "residual_mm": self.residual,
-            "residual_as_given_mm": self.residual_as_given,
-        }
 
 
 def probe(surface: Surface) -> Probe:
@@ -164,7 +116,7 @@ def align(
         Placement(kappa * p.unit_mm, p.centre - p.unit_mm * (a.T @ t), a)
         for p, a, t in zip(probes, rotations, shifts, strict=True)
     ]
-    return placements, sorted(cases, key=lambda case: case.id)
+    return placements, cases
 
 
 def _procrustes(
@@ -178,46 +130,21 @@ def _procrustes(
     used = torch.as_tensor(training)
     starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
     rotations, shifts = torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3)
-    clear = CLEAR if len(fields) >= FEW else CLEAR_OF_FEW
     # The second time the mean is one in which what was mirrored is right; at last all go to the sharper mean.
     for _ in range(2):
         template = _mean_field(fields, rotations[used], shifts[used])
         found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
-        energy = energy.view(count, ways)
-        chosen = choose_start(energy, clear)
+        residuals = energy.view(count, ways).numpy()
+        how = telling(residuals)
+        chosen = torch.as_tensor(choose_starts(residuals, how))
         index = torch.arange(count) * ways + chosen
         signs = starts.diagonal(dim1=1, dim2=2)[chosen]
         rotations, shifts = _centred(found[index], moved[index], signs, training=used)
     template = _mean_field(fields, rotations[used], shifts[used])
     rotations, moved, _ = fit_pose(template, points, rotations, shifts)
     rotations, shifts = _centred(rotations, moved, signs, training=used)
-    cases = list_cases(probes, ids, energy.numpy(), clear)
+    cases = list_cases(ids, [each.unit_mm for each in probes], residuals, SIGNS, how)
     return rotations.double().numpy(), shifts.double().numpy(), cases
-
-
-def choose_start(energy: Tensor, clear: float) -> Tensor:
-    """Return a start for each shape [n] by the energies [n, starts]: the first, unless another is clearly better."""
-    import torch
-
-    best = energy.argmin(dim=1)
-    share = energy.gather(1, best[:, None])[:, 0] / energy[:, 0].clamp(min=1e-12)
-    return torch.where((share < clear) & (energy[:, 0] > WELL), best, torch.zeros_like(best))
-
-
-def list_cases(probes: Sequence[Probe], ids: Sequence[str], energy: NDArray[np.float32], clear: float) -> list[Case]:
-    cases = []
-    for row, shape in enumerate(ids):
-        best = int(energy[row].argmin())
-        share = energy[row, best] / max(float(energy[row, 0]), 1e-12)
-        if best == 0 or share >= NOTABLE or energy[row, 0] <= WELL:
-            continue
-        kind: Literal["mirrored", "turned", "unclear"] = (
-            "unclear" if share >= clear else "mirrored" if np.prod(SIGNS[best]) < 0 else "turned"
-        )
-        unit = probes[row].unit_mm
-        x, y, z = (int(sign) for sign in SIGNS[best])
-        cases.append(Case(shape, kind, (x, y, z), float(energy[row, best]) * unit, float(energy[row, 0]) * unit))
-    return cases
 
 
 def _centred(rotations: Tensor, shifts: Tensor, signs: Tensor, *, training: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shapegen.data.align import CLEAR, SIGNS, Case, Probe, choose_start, fit_pose, list_cases, truncated_field
+from shapegen.data.align import SIGNS, Probe, fit_pose, truncated_field
+from shapegen.data.orientation import Case, choose_starts, list_cases, telling
 from shapegen.data.placement import Placement
 from shapegen.geometry.surface import Surface
 
@@ -38,12 +39,13 @@ def align_to(
     starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
     ways = len(starts)
     found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
-    energy = energy.view(count, ways)
-    index = torch.arange(count) * ways + choose_start(energy, CLEAR)
+    residuals = energy.view(count, ways).numpy()
+    how = telling(residuals)
+    index = torch.arange(count) * ways + torch.as_tensor(choose_starts(residuals, how))
     found, moved, _ = fit_pose(template, points, found[index], moved[index])
     rotations, shifts = found.double().numpy(), moved.double().numpy()
     placements = [
         Placement(size * each.unit_mm, each.centre - each.unit_mm * (rotation.T @ shift), rotation)
         for each, rotation, shift in zip(probes, rotations, shifts, strict=True)
     ]
-    return placements, sorted(list_cases(probes, ids, energy.numpy(), CLEAR), key=lambda case: case.id)
+    return placements, list_cases(ids, [each.unit_mm for each in probes], residuals, SIGNS, how)

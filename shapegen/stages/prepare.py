@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shapegen.curation.examine import META, PROBE, SURFACE
-from shapegen.data.align import Case, Probe, align
+from shapegen.data.align import Probe, align
 from shapegen.data.align_to import align_to
+from shapegen.data.orientation import Case
 from shapegen.data.placement import Placement
 from shapegen.data.population import SPLITS, Population, Shape, Split
 from shapegen.data.split import by_fold, by_hash, from_file
