@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -111,6 +111,16 @@ class Inr(nn.Module):
 class InsideOut(SdfGrid):
     def weights_of(self, surface):
         return -super().weights_of(surface)
+
+
+class Alone(Inr):
+    def standalone(self):
+        sign = "-" if self.fault == "standalone-is-the-same" else ""
+        return f"""
+def field(weights, points):
+    y = torch.sin(4 * (points @ weights["first.weight"].mT + weights["first.bias"]))
+    return {sign}(y @ weights["last.weight"].mT + weights["last.bias"]).squeeze(-1)
+"""
 
 
 class Learner:
@@ -233,8 +243,8 @@ class Vectors(nn.Module):
 
 class VolumeError:
     applies_to = "reconstruction"
-    target = {"error": "low"}
-    identical = {"error": 0.0}
+    target: ClassVar = {"error": "low"}
+    identical: ClassVar = {"error": 0.0}
 
     def __init__(self, fault):
         self.fault = fault
@@ -249,8 +259,8 @@ class VolumeError:
 
 class MeanGap:
     applies_to = "generation"
-    target = {"gap": "low"}
-    identical = {"gap": 0.0}
+    target: ClassVar = {"gap": "low"}
+    identical: ClassVar = {"gap": 0.0}
 
     def __init__(self, fault):
         self.fault = fault
@@ -372,7 +382,7 @@ def build_metric(config, *, fault):
 
 @may_raise
 def build_inr(config, *, fault):
-    return InsideOut(12) if fault == "exact-weights-are-those-of-the-surface" else Inr(fault)
+    return InsideOut(12) if fault == "exact-weights-are-those-of-the-surface" else Alone(fault)
 
 
 BUILDS = {

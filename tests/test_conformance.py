@@ -21,6 +21,8 @@ OURS = [
     if entry.source.distribution == "shapegen" and (entry.kind != "organ" or entry.name == "liver")
 ]
 CHECKS = [(kind, check) for kind in KINDS for check in checks_of(kind)]
+EVERYTHING = {"light-import", "builds-by-default", "defaults-are-valid", "says-what-it-applies-to", "brings-examples"}
+"""Faults that leave nothing for the other checks to see."""
 NAMES = [f"{kind}-{check.name}" for kind, check in CHECKS]
 
 
@@ -56,7 +58,7 @@ def test_check_finds_its_fault_and_nothing_where_there_is_none(kind, check):
 def test_a_fault_is_the_only_one_of_its_plugin(kind):
     """Or most checks could be one: beside its own, few others fail."""
     for each in checks_of(kind):
-        if each.name in ("light-import", "builds-by-default", "defaults-are-valid", "says-what-it-applies-to"):
+        if each.name in EVERYTHING:
             continue
         failed = []
         for other in cases(example(kind, each.name)):
@@ -65,7 +67,7 @@ def test_a_fault_is_the_only_one_of_its_plugin(kind):
             except NonconformingError:
                 failed.append(other.check.name)
         assert each.name in failed
-        assert len(failed) <= 4, (each.name, failed)
+        assert len(failed) <= 5, (each.name, failed)
 
 
 def test_every_kind_has_examples_and_every_check_says_what_it_protects():

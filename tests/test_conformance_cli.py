@@ -1,5 +1,7 @@
 """`shapegen check`."""
 
+# ruff: noqa: F811  (fixtures are imported by their names)
+
 from __future__ import annotations
 
 import json
@@ -14,7 +16,7 @@ def check(*arguments: str):
     return CliRunner().invoke(app, ["check", *arguments])
 
 
-def test_one_plugin_with_options_shows_every_check(monkeypatch):
+def test_one_plugin_with_options_shows_every_check():
     result = check("denoiser/mlp", "--set", "hidden=16", "--set", "depth=1")
     assert result.exit_code == 0, result.output
     assert "noise-level-matters" in result.stdout

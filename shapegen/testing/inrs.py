@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shapegen.testing import inr_extras
 from shapegen.testing.check import Subject, require
+from shapegen.testing.inr_extras import points_in_cube
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -14,7 +16,7 @@ def any_number_of_points(subject: Subject) -> None:
     """It maps points [..., n, 3] to values [..., n], whatever stands for the dots: meshing and fitting differ in it."""
     inr = subject.build()
     for shape in ((1, 3), (7, 3), (2, 5, 3), (2, 3, 4, 3)):
-        values = inr(_points(*shape))
+        values = inr(points_in_cube(*shape))
         require(
             tuple(values.shape) == shape[:-1] and bool(values.isfinite().all()),
             f"{subject} maps points {list(shape)} to {list(values.shape)}; expected finite values {list(shape[:-1])}: "
@@ -44,7 +46,7 @@ def points_do_not_see_one_another(subject: Subject) -> None:
     """The value at a point depends on that point alone: meshing asks for them in other batches than the fit."""
     import torch
 
-    inr, points = subject.build(), _points(20, 3)
+    inr, points = subject.build(), points_in_cube(20, 3)
     with torch.no_grad():
         whole, alone = inr(points), torch.cat([inr(points[k : k + 1]) for k in range(20)])
     require(
@@ -58,7 +60,7 @@ def forward_is_pure(subject: Subject) -> None:
     """The forward pass writes nothing and draws nothing: many shapes go through one module."""
     import torch
 
-    inr, points = subject.build(), _points(20, 3)
+    inr, points = subject.build(), points_in_cube(20, 3)
     before = {name: value.clone() for name, value in (*inr.named_parameters(), *inr.named_buffers())}
     first, second = inr(points), inr(points)
     require(
@@ -94,7 +96,7 @@ def many_at_once_are_one_by_one(subject: Subject) -> None:
     inr = subject.build()
     layout, start = parameter_layout(inr), _weights(inr)
     weights = start + 0.1 * start.abs().mean() * torch.randn(3, layout.size, generator=torch.Generator().manual_seed(1))
-    points = _points(3, 40, 3)
+    points = points_in_cube(3, 40, 3)
     together = evaluate(inr, weights, points)
     modules = [_with(subject, layout.unflatten(row)) for row in weights]
     alone = torch.stack([module(each) for module, each in zip(modules, points, strict=True)])
@@ -115,85 +117,12 @@ def gradient_reaches_every_parameter(subject: Subject) -> None:
     from shapegen.inr.layout import parameter_layout
 
     inr = subject.build()
-    weights, points = _weights(inr)[None].requires_grad_(), _points(1, 500, 3)
+    weights, points = _weights(inr)[None].requires_grad_(), points_in_cube(1, 500, 3)
     field_loss(inr, evaluate(inr, weights, points), points.norm(dim=-1) - 0.3 + 0.05).sum().backward()
     assert weights.grad is not None
     gradients = parameter_layout(inr).unflatten(weights.grad[0])
     dead = [name for name, each in gradients.items() if not each.isfinite().all() or not each.any()]
     require(not dead, f"{', '.join(dead)} of {subject} has no finite gradient other than zero; use it in forward")
-
-
-def exact_weights_are_those_of_the_surface(subject: Subject) -> None:
-    """One that gives its weights by `weights_of` gives those of that surface: they are never fitted."""
-    import torch
-
-    from shapegen.geometry.sdf import signed_distance
-    from shapegen.inr.field import as_distance, evaluate
-    from shapegen.protocols import ExactInr
-    from shapegen.testing.shapes import pair
-
-    inr: nn.Module = subject.build()
-    if not isinstance(inr, ExactInr):
-        return
-    surface, size = pair().truth, _weights(inr).numel()
-    weights = inr.weights_of(surface)
-    found = (tuple(weights.shape), weights.dtype, weights.device.type)
-    expected = ((size,), torch.float32, "cpu")
-    require(found == expected, f"weights_of of {subject} gave {found}; expected {expected}")
-    points = _points(2000, 3)
-    distance = torch.from_numpy(signed_distance(surface, points.numpy()))
-    clear = distance.abs() > 0.05
-    inside = as_distance(inr, evaluate(inr, weights[None], points[None])[0]) < 0
-    share = float((inside == (distance < 0))[clear].float().mean())
-    require(
-        share > 0.99,
-        f"with the weights that {subject} gives to a surface, {100 * share:.0f} % of points that lie well inside or "
-        "outside of it come out right; expected above 99 %: check the axes' order, and the sign that goes with `kind`",
-    )
-
-
-def standalone_is_the_same(subject: Subject) -> None:
-    """The source that one gives by `standalone` evaluates it, with nothing but torch, as its forward pass does."""
-    import torch
-
-    from shapegen.protocols import StandaloneInr
-
-    inr: nn.Module = subject.build()
-    if not isinstance(inr, StandaloneInr):
-        return
-    weights, points = {name: value.detach() for name, value in inr.named_parameters()}, _points(50, 3)
-    try:
-        values, expected = _from_source(inr.standalone()).field(weights, points), inr(points)
-    except Exception as error:  # the plugin's own code
-        require(False, f"what standalone() of {subject} returns fails with {type(error).__name__}: {error}")
-    require(
-        values.shape == expected.shape and torch.allclose(values, expected, rtol=1e-4, atol=1e-5),
-        f"field() of what standalone() of {subject} returns differs from forward; write the same steps, and the "
-        "module's own options as numbers",
-    )
-
-
-def _from_source(text: str) -> Any:
-    """Return a module with this text, in which torch is imported."""
-    import importlib.util
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "standalone.py"
-        path.write_text(f"import torch\n\n\n{text}", encoding="utf-8")
-        spec = importlib.util.spec_from_file_location("shapegen_standalone", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
-
-
-def _points(*shape: int) -> Tensor:
-    import torch
-
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
 def _weights(inr: nn.Module) -> Tensor:
@@ -218,6 +147,5 @@ CHECKS = (
     only_parameters_are_kept,
     many_at_once_are_one_by_one,
     gradient_reaches_every_parameter,
-    exact_weights_are_those_of_the_surface,
-    standalone_is_the_same,
+    *inr_extras.CHECKS,
 )
