@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from shapegen.errors import ConfigError
+
 FREQUENCIES = 16
 
 
@@ -33,7 +35,7 @@ class Mixer(nn.Module):
     def forward(self, x: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """Estimate from noisy x at level t: ln(sigma) / 4 in EDM, 0 (data) to 1 (noise) in flow matching."""
         if cond is not None:
-            raise ValueError("mixer takes no condition; use a denoiser that does, such as transformer")
+            raise ConfigError("mixer takes no condition; use a denoiser that does, such as transformer")
         phase = (t.float()[:, None] * self.frequencies).to(x.dtype)
         x = x + self.time(torch.cat([phase.sin(), phase.cos()], dim=-1))[:, None]
         for across, within in zip(self.across, self.within, strict=True):
