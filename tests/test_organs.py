@@ -284,3 +284,18 @@ def test_every_pair_of_kidneys_of_kits_is_told_apart(real_data, catalog):
         sides.setdefault(item.group, {})[item.options["side"]] = volume_centroid(surface)[0]
     assert len(sides) >= 18
     assert isinstance(organ.load(items[0]).surface, Surface)
+
+
+def test_limits_of_checks_are_the_organs_own_and_the_configured_ones_go_before_them(catalog):
+    from shapegen.config import CurateConfig
+    from shapegen.curation.curate import limits
+    from shapegen.curation.examine import checks
+    from shapegen.curation.relations import STRANGE
+
+    pancreas, rib = build(catalog, "pancreas"), build(catalog, "rib_left_3")
+    assert limits(pancreas, CurateConfig())["ragged"] == 38
+    assert limits(pancreas, CurateConfig(thresholds={"ragged": 5}))["ragged"] == 5
+    assert limits(rib, CurateConfig())["extents"] == 2.5
+    assert limits(build(catalog, "liver"), CurateConfig()) == {}
+    known = {check.name for check in checks()} | set(STRANGE)
+    assert all(set(build(catalog, name).thresholds) <= known for name in ("pancreas", "spleen", "stomach", "heart"))

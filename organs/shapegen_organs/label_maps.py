@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shapegen.plugin import Plugin, hookimpl
 from shapegen_organs.options import OrganConfig
-from shapegen_organs.tables import ANY_ML, DOWNLOADS, VOXEL_MM, organs, sides_of, tables_of
+from shapegen_organs.tables import ANY_ML, DOWNLOADS, VOXEL_MM, organs, sides_of, tables_of, thresholds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ def build(config: OrganConfig, *, name: str) -> FileOrgan:
         lost_spacing=config.lost_spacing,
         downloads=DOWNLOADS,
         sides=sides_of(name),
-        thresholds=known.get("thresholds", {}),
+        thresholds=thresholds_of(name),
     )
 
 

@@ -20,12 +20,22 @@ VOXEL_MM = 1.0
 
 
 @lru_cache(maxsize=1)
+def _content() -> dict[str, Any]:
+    return dict(json.loads((HERE / "organs.json").read_text(encoding="utf-8")))
+
+
+def thresholds_of(name: str) -> dict[str, float]:
+    """Return the limits of checks that real files of this organ showed; wide ones where nobody has looked at any."""
+    return dict(organs()[name].get("thresholds") or _content()["unmeasured"])
+
+
+@lru_cache(maxsize=1)
 def organs() -> dict[str, dict[str, Any]]:
     """Return `volume_ml`, `voxel_mm` and `source`, as far as known, by name.
 
     Names are TotalSegmentator's, with one more for every pair of sides (`kidney` of `kidney_left`, `kidney_right`).
     """
-    content = json.loads((HERE / "organs.json").read_text(encoding="utf-8"))
+    content = _content()
     names = dict.fromkeys([*content["organs"], *content["classes"]])
     pairs = [name.removesuffix("_left") for name in names if name.endswith("_left") and other_side(name) in names]
     rows = content["organs"]
