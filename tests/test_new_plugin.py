@@ -124,6 +124,17 @@ def test_command_writes_what_the_functions_give(out, tmp_path, monkeypatch):
     assert written == files_of(names_of("tracker", "my-own"))
 
 
+def test_command_imports_nothing_heavy(tmp_path):
+    script = (
+        "import sys; from shapegen.cli import app; from shapegen.discovery import HEAVY\n"
+        "try: app(['new-plugin', 'denoiser', 'my-own'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print([name for name in HEAVY if name in sys.modules])"
+    )
+    done = python(tmp_path, "-c", script, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout
+
+
 def test_names_that_only_look_bad_are_fine():
     for name in ("a", "x2", "my-3d-net", "config", "plugin"):
         assert files_of(names_of("denoiser", name))
