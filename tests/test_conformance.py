@@ -112,3 +112,10 @@ def test_importing_the_kit_is_light():
     script = f"import sys, shapegen.testing; print([m for m in {(*HEAVY, 'pytest')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_module_that_cannot_be_registered_is_no_light_one():
+    plugin = Plugin(name="lost", summary="for tests", build=lambda config: None)
+    first, *_ = cases(Subject(kind="inr", plugin=plugin, module="no_such_module"))
+    with pytest.raises(NonconformingError, match="no_such_module cannot be registered: ModuleNotFoundError"):
+        first()

@@ -13,10 +13,10 @@ from shapegen import Config, Plugin, hookimpl
 class SubspaceConfig(Config):
     small: ClassVar[dict[str, Any]] = {  # for the conformance kit
         "size": 3,
-        "steps": 20,
+        "steps": 12,
         "batch": 4,
         "points": 128,
-        "blends": 6,
+        "blends": 2,
         "encode_steps": 20,
         "encode_points": 128,
         "token_width": 2,

@@ -21,7 +21,7 @@ class NotCheckedError(Exception):
     """A check could not be made here, for lack of a library or of data; nothing is wrong with the plugin."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
     """A plugin with the options that it is checked with.
 

@@ -54,8 +54,13 @@ def cases(subject: Subject) -> list[Case]:
     return [Case(subject, check) for check in checks_of(subject.kind)]
 
 
-def subject(name: str, options: Mapping[str, Any] | None = None, *, data: Sequence[str] = ()) -> Subject:
+def subject(
+    name: str, options: Mapping[str, Any] | None = None, *, data: Sequence[str] = (), catalog: Catalog | None = None
+) -> Subject:
     """Return an installed plugin, by `kind/name`, as a subject.
+
+    Args:
+        catalog: saves finding the plugins again.
 
     Raises:
         ConfigError: the name is not of that form, or an option is none of the plugin's.
@@ -65,7 +70,7 @@ def subject(name: str, options: Mapping[str, Any] | None = None, *, data: Sequen
 
     if "/" not in name:
         raise ConfigError(f"expected KIND/NAME, such as denoiser/mixer, got '{name}'; see `shapegen list-plugins`")
-    (found,), _ = chosen(discover(), [name], options or {}, data=data)
+    (found,), _ = chosen(catalog or discover(), [name], options or {}, data=data)
     return found
 
 

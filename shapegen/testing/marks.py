@@ -22,8 +22,13 @@ def parametrize(plugin: str | Subject | Sequence[str | Subject], *, data: Sequen
     """
     import pytest
 
+    from shapegen.discovery import discover
+
+    catalog = discover()
     wanted = [plugin] if isinstance(plugin, str | Subject) else list(plugin)
-    subjects = [each if isinstance(each, Subject) else subject(each, options, data=data) for each in wanted]
+    subjects = [
+        each if isinstance(each, Subject) else subject(each, options, data=data, catalog=catalog) for each in wanted
+    ]
     found = [case for each in subjects for case in cases(each)]
     return pytest.mark.parametrize("check", [pytest.param(_test(case), id=str(case)) for case in found])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def encoding_changes_nothing(subject: Subject) -> None:
     """Encoding leaves the space as it is, and gives the same codes again under the same seed."""
     import torch
 
-    space = _fitted(subject)
+    space = _newly_fitted(subject)
     before = {name: value.clone() for name, value in space.state().items()}
     first, second = (space.encode(_shapes("test"), seed=SEED, device="cpu") for _ in range(2))
     wrong = difference(before, space.state())
@@ -120,12 +121,11 @@ def fit_is_deterministic(subject: Subject) -> None:
     """A fit is decided by its seed, whatever else the process has drawn."""
     import torch
 
-    first = _fitted(subject)
-    inr_seen = _space(subject)
+    first, second = _fitted(subject), _space(subject)
     torch.manual_seed(12345)
     with folder() as path:
-        _fit(inr_seen, path, nothing)
-    wrong = difference(first.state(), inr_seen.state())
+        _fit(second, path, nothing)
+    wrong = difference(first.state(), second.state())
     require(
         not wrong,
         f"two fits of {subject} under one seed differ in {wrong}; seed generators with "
@@ -163,7 +163,13 @@ def _fit(space: Any, checkpoint: Path, log: Log) -> None:
     space.fit(_shapes("train"), seed=SEED, device="cpu", checkpoint=checkpoint, log=log)
 
 
+@functools.lru_cache(maxsize=1)
 def _fitted(subject: Subject) -> WeightSpace:
+    """Return a fitted space, for checks that only look at it."""
+    return _newly_fitted(subject)
+
+
+def _newly_fitted(subject: Subject) -> WeightSpace:
     space = _space(subject)
     with folder() as path:
         _fit(space, path, nothing)
