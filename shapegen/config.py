@@ -171,7 +171,7 @@ class PartsConfig(Config):
     use: bool = Field(default=False, description="Learn them from label maps that have them, and divide samples.")
     axes: int = Field(default=32, ge=1, description="Principal axes of the parts' fields.")
     spacing_mm: float = Field(
-        default=3.0, ge=0.3, le=20, description="Spacing of the samples' label maps and of the grid of part meshes, mm."
+        default=4.0, ge=0.3, le=20, description="Spacing of the samples' label maps and of the grid of part meshes, mm."
     )
 
 

@@ -10,8 +10,9 @@ from shapegen.report import figures
 from shapegen.report.contact_sheet import Picture
 from shapegen.report.html import Link, Section, code, flat_facts, folded, gallery, listing, pair, paragraph
 from shapegen.report.material import Material
+from shapegen.report.parts import PartPictures, parts_section
 from shapegen.report.render import View
-from shapegen.report.results import generation_table, novelty_table, reconstruction_table, validity_table
+from shapegen.report.results import generation_table, novelty_table, parts_table, reconstruction_table, validity_table
 from shapegen.report.tables import number, to_html
 
 UNITS = (
@@ -31,6 +32,7 @@ class Pictures:
         real_from: where they are from, in words.
         generated: samples.
         pairs: a sample, its nearest training shape, and a caption.
+        parts: shapes coloured by their parts, where the run has any.
     """
 
     views: tuple[View, ...]
@@ -39,6 +41,7 @@ class Pictures:
     real_from: str
     generated: Sequence[Picture]
     pairs: Sequence[tuple[Picture, Picture, str]]
+    parts: PartPictures | None = None
 
 
 def sections(material: Material, pictures: Pictures) -> list[Section]:
@@ -50,6 +53,7 @@ def sections(material: Material, pictures: Pictures) -> list[Section]:
         Section(id="reconstruction", title="Reconstruction", body=_table(material, "reconstruction")),
         Section(id="generation", title="Generation", body=_table(material, "generation")),
         Section(id="novelty", title="Novelty and validity", body=_novelty(material)),
+        Section(id="parts", title="Parts", body=_parts(material, pictures)),
         Section(id="volumes", title="Volumes", body=_figure(figures.volume_histogram(*material.volumes()))),
         Section(id="training", title="Training", body=_training(material)),
         Section(id="inputs", title="Inputs", body=_inputs(material)),
@@ -123,6 +127,11 @@ def _table(material: Material, name: str) -> str:
 def _novelty(material: Material) -> str:
     tables = [table for describe in (novelty_table, validity_table) if (table := describe(material.metrics))]
     return "".join(to_html(table) for table in tables) or _absent(material, "evaluate")
+
+
+def _parts(material: Material, pictures: Pictures) -> str:
+    table = parts_table(material.metrics)
+    return parts_section(material, pictures.parts) + (to_html(table) if table else "")
 
 
 def _training(material: Material) -> str:

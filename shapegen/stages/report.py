@@ -24,7 +24,7 @@ PIXELS = 300
 
 def compute(run: Run, folder: Path) -> None:
     """Write `report.html`, `contact-sheet.png` and, for each kind that there is, `meshes-real.png`,
-    `meshes-generated.png` and `meshes-nearest.png`. Equal inputs give equal files.
+    `meshes-generated.png`, `meshes-nearest.png` and `parts.png`. Equal inputs give equal files.
 
     Raises:
         CorruptFileError: a finished stage's file cannot be read.
@@ -66,6 +66,7 @@ def headline(material: Material) -> dict[str, str]:
 def draw_pictures(run: Run, material: Material) -> Pictures:
     """Draw real shapes (held-out ones where there are any), the first samples, and pairs of nearest shapes."""
     from shapegen.report.contact_sheet import draw
+    from shapegen.report.parts import draw_parts
     from shapegen.report.render import common_extent
     from shapegen.report.sections import Pictures
 
@@ -97,6 +98,7 @@ def draw_pictures(run: Run, material: Material) -> Pictures:
         real=[drawn[True, shape.id] for shape in chosen],
         real_from="held out from training" if held_out else "of the whole population",
         generated=[drawn[False, str(sample.get("id"))] for sample in samples],
+        parts=draw_parts(material),
         pairs=[(drawn[False, left], drawn[True, right], _apart(distance)) for left, right, distance in pairs],
     )
 
@@ -119,6 +121,9 @@ def write_images(folder: Path, material: Material, pictures: Pictures) -> None:
         if any(group for _, group in groups):
             title = f"{material.organ}: real and generated" if name == "contact-sheet.png" else ""
             write_bytes(folder / name, png(contact_sheet(groups, extent_mm=pictures.extent_mm, title=title)))
+    if parts := pictures.parts:
+        sheet = contact_sheet([("Real", parts.real), ("Generated", parts.generated)], extent_mm=parts.extent_mm)
+        write_bytes(folder / "parts.png", png(sheet))
 
 
 def _volume(source: Shape | Mapping[str, Any]) -> str:
