@@ -35,3 +35,19 @@ class FourierMlp(nn.Module):
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x).squeeze(-1)
+
+    def standalone(self) -> str:
+        """Return `field(weights, xyz)` as source text; see `shapegen.protocols.StandaloneInr`."""
+        return _STANDALONE.format(octaves=len(self.frequencies), layers=len(self.layers))
+
+
+_STANDALONE = '''\
+def field(weights, xyz):
+    """ReLU perceptron over a positional encoding: points [..., 3] in [-0.5, 0.5] to occupancy logits [...]."""
+    phase = (xyz[..., None, :] * 2.0 ** torch.arange({octaves}, device=xyz.device)[:, None]).flatten(-2)
+    x = torch.cat([xyz, phase.sin(), phase.cos()], dim=-1)
+    for k in range({layers}):
+        x = torch.nn.functional.linear(x, weights["layers.%d.weight" % k], weights["layers.%d.bias" % k])
+        x = torch.relu(x) if k < {layers} - 1 else x
+    return x.squeeze(-1)
+'''

@@ -38,6 +38,7 @@ class Siren(nn.Module):
         super().__init__()
         layers = [Sine(3 if k == 0 else width, width, omega=omega, first=k == 0) for k in range(depth)]
         self.layers = nn.Sequential(*layers)
+        self.omega = omega
         self.last = nn.Linear(width, 1)
         bound = math.sqrt(6 / width) / omega
         nn.init.uniform_(self.last.weight, -bound, bound)
@@ -46,3 +47,18 @@ class Siren(nn.Module):
     def forward(self, xyz: Tensor) -> Tensor:
         """[..., n, 3] in [-0.5, 0.5] -> [..., n]; the cube is stretched to [-1, 1], the paper's range."""
         return self.last(self.layers(2 * xyz)).squeeze(-1)
+
+    def standalone(self) -> str:
+        """Return `field(weights, xyz)` as source text; see `shapegen.protocols.StandaloneInr`."""
+        return _STANDALONE.format(omega=self.omega, depth=len(self.layers))
+
+
+_STANDALONE = '''\
+def field(weights, xyz):
+    """SIREN (Sitzmann et al. 2020): points [..., 3] in [-0.5, 0.5] to ten times the signed distance [...]."""
+    x = 2 * xyz
+    for k in range({depth}):
+        name = "layers.%d.linear." % k
+        x = torch.sin({omega!r} * torch.nn.functional.linear(x, weights[name + "weight"], weights[name + "bias"]))
+    return torch.nn.functional.linear(x, weights["last.weight"], weights["last.bias"]).squeeze(-1)
+'''

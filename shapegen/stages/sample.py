@@ -92,6 +92,7 @@ def draw(
         "space": SPACE,
         "generator": generator.name,
         "seed": seed,
+        "inr": run.config.to_json()["inr"],
         "samples": rows,
     }
     if pretrained:
