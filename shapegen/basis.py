@@ -53,7 +53,7 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         module="shapegen.stages.train",
         upstream=("prepare", "fit"),
-        sections=("start", "generator", "denoiser", "parts.use", "parts.axes", "diffusion"),
+        sections=("start", "generator", "denoiser", "parts.use", "parts.axes", "diffusion", "detail"),
         excluded=("diffusion.sampler", "diffusion.sampler_steps"),
     ),
     Stage(

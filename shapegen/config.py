@@ -165,6 +165,18 @@ class DiffusionConfig(Config):
         return self
 
 
+class DetailConfig(Config):
+    """Surface detail of samples, which codes smooth away: measured with `train`, added by `sample`."""
+
+    use: bool = Field(default=True, description="Add it (INRs that give signed distances and are fitted); else none.")
+    steps: int = Field(default=500, ge=1, description="Steps that refit a sample's INR to its displaced surface.")
+    points: int = Field(default=1024, ge=1, description="Points in each step.")
+    learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    calibrate: int = Field(
+        default=6, ge=0, description="Validation shapes whose curvature sets the detail's strength; 0: as measured."
+    )
+
+
 class PartsConfig(Config):
     """The parts of an organ, such as the segments of a liver, learned and generated with its shape."""
 
@@ -217,6 +229,7 @@ class RunConfig(Config):
     generator: Slot = Slot(name="diffusion")
     denoiser: Slot = Slot(name="transformer")
     diffusion: DiffusionConfig = DiffusionConfig()
+    detail: DetailConfig = DetailConfig()
     parts: PartsConfig = PartsConfig()
     sample: SampleConfig = SampleConfig()
     metrics: tuple[Slot, ...] = tuple(

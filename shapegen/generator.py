@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from shapegen.config import Slot
 from shapegen.data.placement import Placement
+from shapegen.detail.learn import FILE as DETAIL
+from shapegen.detail.refit import Detail, with_detail
+from shapegen.detail.statistics import DetailStatistics
 from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface
@@ -32,7 +35,7 @@ class Sample:
 
     Args:
         code: [tokens, width] in the weight space.
-        weights: [parameters] of the INR.
+        weights: [parameters] of the INR; with detail, no longer those that the code gives.
         scale_mm: mm for one canonical unit.
         surface: in mm, origin at the canonical centre, axes RAS; None where the field has no zero crossing.
     """
@@ -49,6 +52,7 @@ class Generator:
 
     Args:
         name: of the generator plugin whose latents these are; for `auto`, of the one that was chosen.
+        detail: what samples get; None: they are what their codes give.
     """
 
     inr: nn.Module
@@ -58,6 +62,7 @@ class Generator:
     scaler: LatentScaler
     device: str
     name: str
+    detail: Detail | None = None
 
     def codes(self, count: int, *, seed: int, progress: Callable[[int], None] | None = None) -> tuple[Tensor, Tensor]:
         """Draw codes [count, tokens, width] and scales [count] in mm. Sample i depends on (seed, i) alone."""
@@ -65,10 +70,16 @@ class Generator:
         codes, log_scale = split(self.layout, self.scaler.restore(x))
         return codes, log_scale.exp()
 
-    def mesh(self, codes: Tensor, scales: Tensor, *, resolution: int) -> Iterator[Sample]:
-        """Turn codes [n, tokens, width] and scales [n] (mm) into INRs and surfaces, one after the other."""
-        for code, scale in zip(codes, scales.tolist(), strict=True):
+    def mesh(self, codes: Tensor, scales: Tensor, *, resolution: int, seed: int = 0) -> Iterator[Sample]:
+        """Turn codes [n, tokens, width] and scales [n] (mm) into INRs and surfaces, one after the other.
+
+        The detail of number i depends on (seed, i) and its code alone.
+        """
+        for number, (code, scale) in enumerate(zip(codes, scales.tolist(), strict=True)):
             weights = self.space.decode(code[None])[0]
+            if self.detail is not None:
+                own = derived_seed(seed, "sample", number)
+                weights = with_detail(self.inr, weights.to(self.device), self.detail, seed=own)
             field = numpy_field(self.inr, weights.to(self.device))
             canonical = mesh_field(field, resolution=resolution)
             surface = Placement(scale).to_mm(canonical) if canonical is not None else None
@@ -98,21 +109,29 @@ def load_generator(run: Run, *, needed_by: str) -> Generator:
     folder = run.require("train", needed_by=needed_by)
     state = _read_state(folder, LatentLayout(space.mask))
     name = made_by(read_json(folder / "train.json"))
-    return _restored(run, inr, space, part(state, "generator"), part(state, "scaler"), name)
+    detail = read_tensors(folder / DETAIL) if (folder / DETAIL).exists() else {}
+    return _restored(run, inr, space, part(state, "generator"), part(state, "scaler"), name, detail)
 
 
 def restore_generator(
-    run: Run, space: Mapping[str, Tensor], generator: Mapping[str, Tensor], scaler: Mapping[str, Tensor], *, name: str
+    run: Run,
+    space: Mapping[str, Tensor],
+    generator: Mapping[str, Tensor],
+    scaler: Mapping[str, Tensor],
+    *,
+    name: str,
+    detail: Mapping[str, Tensor],
 ) -> Generator:
     """Build the generator that a run's configuration describes and give it these states; no stage is read.
 
     Args:
         space, generator, scaler: as `WeightSpace.state`, `LatentGenerator.state` and `LatentScaler.state` return them.
         name: of the generator plugin that draws.
+        detail: as `DetailStatistics.state` returns it; empty: none.
     """
     inr, fitted = build_model(run)
     fitted.load_state(space)
-    return _restored(run, inr, fitted, generator, scaler, name)
+    return _restored(run, inr, fitted, generator, scaler, name, detail)
 
 
 def _restored(
@@ -122,11 +141,13 @@ def _restored(
     generator: Mapping[str, Tensor],
     scaler: Mapping[str, Tensor],
     name: str,
+    detail: Mapping[str, Tensor],
 ) -> Generator:
     latents = build_generator(run)
     latents.load_state(generator)
     layout = LatentLayout(space.mask)
-    return Generator(inr, space, latents, layout, LatentScaler.from_state(scaler), run.device, name)
+    added = Detail(DetailStatistics.from_state(detail), run.config.detail) if detail else None
+    return Generator(inr, space, latents, layout, LatentScaler.from_state(scaler), run.device, name, added)
 
 
 def _read_state(folder: Path, layout: LatentLayout) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "weight_space": {"name": "subspace", "size": 16, "steps": 200, "blends": 100, "encode_steps": 40},
         "fit": {"refine_steps": 20, "refine_points": 512, "refine_learning_rate": 3e-4, "reconstruct_train": 2},
         "diffusion": {"steps": 120, "batch": 32, "evaluate_every": 40, "sampler_steps": 12},
+        "detail": {"steps": 20, "points": 256, "learning_rate": 1e-3, "calibrate": 0},
         "sample": {"count": 8, "resolution": 48},
         "metrics": ["volume-iou", {"name": "chamfer-l1", "points": 5000}, "mmd", "coverage"],
         "evaluate": {"points": 512, "resolution": 48, "bootstrap": 100, "null_draws": 20},

@@ -39,7 +39,8 @@ class Pretrained:
     Args:
         folder: where it lies.
         facts: the content of `pretrained.json`.
-        tensors: float32: `space.*`, `generator.*` and `scaler.*`, as the stages `fit` and `train` write them.
+        tensors: float32: `space.*`, `generator.*`, `scaler.*` and, if its samples get detail, `detail.*`, as the stages
+            `fit` and `train` write them.
     """
 
     folder: Path
@@ -61,7 +62,7 @@ class Pretrained:
         return float(self.facts["placement"]["scale_by_size"])
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """Return the state of `space`, `generator` or `scaler`."""
+        """Return the state of `space`, `generator`, `scaler` or `detail` (empty: there is none)."""
         return part(self.tensors, name)
 
     def config(self, catalog: Catalog) -> RunConfig:
@@ -92,7 +93,7 @@ class Pretrained:
         from shapegen.generator import restore_generator
 
         parts = (self.part(name) for name in ("space", "generator", "scaler"))
-        return restore_generator(run, *parts, name=str(self.facts["generator"]))
+        return restore_generator(run, *parts, name=str(self.facts["generator"]), detail=self.part("detail"))
 
     def mean_surface(self, catalog: Catalog, *, resolution: int = 96) -> Surface:
         """Return the surface of the zero code, which is the mean shape, in the canonical cube.
@@ -136,6 +137,7 @@ def freeze(run: Run, folder: Path, *, half: bool, facts: Mapping[str, Any] | Non
         "space": generator.space.state(),
         "generator": generator.latents.state(),
         "scaler": generator.scaler.state(),
+        "detail": generator.detail.statistics.state() if generator.detail is not None else {},
     }
     tensors = {f"{kind}.{name}": value for kind, state in states.items() for name, value in state.items()}
     write_tensors(folder / TENSORS, {name: _halved(value) if half else value for name, value in tensors.items()})
@@ -150,7 +152,10 @@ def freeze(run: Run, folder: Path, *, half: bool, facts: Mapping[str, Any] | Non
         "made_with": run.manifest.get("shapegen"),
         "organ": run.config.organ.name,
         "seed": run.seed,
-        "config": {**{name: config[name] for name in PARTS}, "sample": {"resolution": config["sample"]["resolution"]}},
+        "config": {
+            **{name: config[name] for name in (*PARTS, "detail")},
+            "sample": {"resolution": config["sample"]["resolution"]},
+        },
         "generator": generator.name,
         "plugins": {name: source for name, source in plugins.items() if name.partition("/")[0] in KINDS},
         "placement": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,33 @@ def test_a_second_run_computes_nothing(finished, meshes):
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("stage.json")} == before
 
 
+def test_samples_have_detail_and_without_it_are_what_their_codes_give(finished, meshes, tmp_path):
+    import torch
+
+    from shapegen.api import open_run
+    from shapegen.model import load_model
+
+    assert read_json(finished / "sample" / "samples.json")["detail"] is True
+    assert set(read_json(finished / "train" / "train.json")["detail"]) == set(
+        read_arrays(finished / "train" / "detail.safetensors")
+    )
+    plain = shutil.copytree(finished, tmp_path / "plain")
+    result = CliRunner().invoke(app, [*arguments(meshes, plain), "--set", "detail.use=false"])
+    assert result.exit_code == 0, result.output
+    assert read_json(plain / "sample" / "samples.json")["detail"] is False
+    assert not (plain / "train" / "detail.safetensors").exists()
+    for name in ("train/generator", "sample/codes"):
+        ours, theirs = (read_arrays(folder / f"{name}.safetensors") for folder in (plain, finished))
+        for key, array in theirs.items():
+            np.testing.assert_array_equal(ours[key], array, err_msg=f"{name}: {key}")
+    _, space = load_model(open_run(plain), needed_by="test")
+    codes = torch.from_numpy(read_arrays(plain / "sample" / "codes.safetensors")["codes"])
+    weights = torch.from_numpy(read_arrays(plain / "sample" / "weights.safetensors")["weights"])
+    assert torch.equal(weights, torch.cat([space.decode(code[None]) for code in codes]))
+    with_detail = torch.from_numpy(read_arrays(finished / "sample" / "weights.safetensors")["weights"])
+    assert not torch.equal(weights, with_detail)
+
+
 def test_more_samples_begin_with_the_same_ones(finished, tmp_path):
     command = ["sample", str(finished), "-n", "8", "--out", str(tmp_path / "more"), "--format", "stl"]
     result = CliRunner().invoke(app, command)
@@ -160,7 +188,7 @@ def test_killed_at_any_stage_it_ends_with_the_same_livers(finished, meshes, tmp_
             time.sleep(0.2)
     assert process.returncode == 0
     assert kills >= 1
-    for name in ("fit/space", "fit/codes", "train/generator", "sample/codes"):
+    for name in ("fit/space", "fit/codes", "train/generator", "train/detail", "sample/codes", "sample/weights"):
         ours, theirs = (read_arrays(folder / f"{name}.safetensors") for folder in (out, finished))
         for key, array in theirs.items():
             np.testing.assert_array_equal(ours[key], array, err_msg=f"{name}: {key}")

@@ -74,7 +74,7 @@ def draw(
     weights = []
     with run.progress("meshing samples", count) as advance:
         for index, sample in enumerate(
-            generator.mesh(codes, scales, resolution=resolution or run.config.sample.resolution)
+            generator.mesh(codes, scales, resolution=resolution or run.config.sample.resolution, seed=seed)
         ):
             name = f"sample-{index:04d}"
             file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
@@ -91,6 +91,7 @@ def draw(
         "organ": run.config.organ.name,
         "space": SPACE,
         "generator": generator.name,
+        "detail": generator.detail is not None,
         "seed": seed,
         "inr": run.config.to_json()["inr"],
         "samples": rows,

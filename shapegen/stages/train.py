@@ -13,20 +13,23 @@ if TYPE_CHECKING:
 
 
 def compute(run: Run, folder: Path) -> None:
-    """Write `generator.safetensors` (its state, and the latents' standardisation) and `train.json`.
+    """Write `generator.safetensors` (its state, and the latents' standardisation), `train.json` and, where samples get
+    detail, `detail.safetensors`.
 
     Raises:
         StageMissingError: `fit` is not finished.
         TrainingDivergedError: a loss is not finite.
         CorruptFileError: `fit` and `prepare` do not speak of the same shapes.
     """
+    from shapegen.detail.learn import FILE as DETAIL
+    from shapegen.detail.learn import learn_detail
     from shapegen.generator import FILE, build_generator
     from shapegen.model import load_model
     from shapegen.parts.learn import learn_parts
     from shapegen.start import begin, starting_point
     from shapegen.training_latents import training_latents
 
-    _, space = load_model(run, needed_by="train")
+    inr, space = load_model(run, needed_by="train")
     latents = training_latents(run, space)
     x_train, x_validation = latents.of("train"), latents.of("validation")
     name = run.config.generator.name
@@ -49,6 +52,9 @@ def compute(run: Run, folder: Path) -> None:
     state |= {f"scaler.{key}": tensor for key, tensor in latents.scaler.state().items()}
     write_tensors(folder / FILE, state)
     learn_parts(run, folder, latents.layout)
+    if (detail := learn_detail(run, inr, space)) is not None:
+        write_tensors(folder / DETAIL, detail.state())
+        facts = {**facts, "detail": detail.to_json()}
     write_json(
         folder / "train.json",
         {
