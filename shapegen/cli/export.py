@@ -55,8 +55,9 @@ def export(
     real: Annotated[bool, typer.Option("--real", help="The run's own shapes too, aligned as samples are.")] = False,
 ) -> None:
     """Write samples for other programs: meshes, label maps (NIfTI), INRs that need no shapegen."""
-    from shapegen.export.handover import Wanted, hand_over
+    from shapegen.export.handover import hand_over
     from shapegen.export.place import parse_centre
+    from shapegen.export.wanted import Wanted
 
     wanted = Wanted(
         formats=tuple(dict.fromkeys(each.value for each in formats or [options.MeshFormat.stl])),

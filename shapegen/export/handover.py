@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapegen.errors import ConfigError, RunFolderError
 from shapegen.export.grid import SPACING, Grid, grid_around, grid_of
-from shapegen.export.place import Place, Point
+from shapegen.export.place import Place
 from shapegen.export.shapes import Shape, chosen, open_source
+from shapegen.export.wanted import Wanted
 from shapegen.export.weights import WeightsFolder
 from shapegen.progress import Bars, say
 from shapegen.store import write_json
 
 if TYPE_CHECKING:
     from shapegen.export.label_map import LabelMap
-    from shapegen.geometry.export import Frame
     from shapegen.geometry.surface import Surface
 
 LISTED = "export.json"
 NO_LICENCE = "that of the data which the generator learned from; the run does not record it"
 COARSE = 0.01
 """A label map whose volume is off by more than this share is named."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to write.
-
-    Args:
-        formats: of the meshes: stl, ply, obj, glb, vtk, vtp.
-        frame: axes of meshes and INRs.
-        centre: mm, RAS: where the origin of the population frame goes; None: the middle of `like`, else (0, 0, 0).
-        label_maps: write NIfTI label maps too.
-        like: on the grid of this image.
-        spacing: mm; on a grid around each shape.
-        weights: write INRs too.
-        only: ids; none: all.
-        real: the run's own data too.
-    """
-
-    formats: Sequence[str] = ("stl",)
-    frame: Frame = "ras"
-    centre: Point | None = None
-    label_maps: bool = False
-    like: Path | None = None
-    spacing: float | None = None
-    weights: bool = False
-    only: Sequence[str] = ()
-    real: bool = False
 
 
 def hand_over(folder: Path, out: Path, wanted: Wanted) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from shapegen.errors import ConfigError, CorruptFileError, RunFolderError
 from shapegen.store import read_json
 
 if TYPE_CHECKING:
-    from shapegen.data.population import Shape as RealShape
     from shapegen.geometry.surface import Surface
     from shapegen.run import Run
 
@@ -77,7 +76,11 @@ def open_source(folder: Path, *, real: bool = False) -> Source:
 
         run = open_run(folder)
         source = _drawn(run.require("sample", needed_by="export"), inr=run.config.to_json()["inr"], run=run)
-        return _with_real(source, run) if real else source
+        if real:
+            from shapegen.export.real import real_shapes
+
+            return replace(source, shapes=source.shapes + real_shapes(run))
+        return source
     if not (folder / LISTED).exists():
         what = f"has neither {MANIFEST} nor {LISTED}" if folder.is_dir() else "does not exist"
         raise RunFolderError(f"{folder} {what}; expected a run folder, or a folder that `shapegen sample` wrote")
@@ -126,29 +129,3 @@ def _drawn(folder: Path, *, inr: Any, run: Run | None) -> Source:
     except (KeyError, TypeError) as error:
         raise CorruptFileError(f"{path}: not a list of samples ({error!r}); draw them again") from error
     return Source(facts=facts, inr=inr or listed.get("inr"), shapes=shapes, empty=empty, run=run)
-
-
-def _with_real(source: Source, run: Run) -> Source:
-    from shapegen.data.population import Population
-
-    population = {shape.id: shape for shape in Population.load(run.require("prepare", needed_by="export"))}
-    fit = run.require("fit", needed_by="export")
-    real = tuple(
-        Shape(
-            id=name.replace("/", "--"),
-            real=True,
-            scale_mm=population[name].placement.scale,
-            weights=fit / WEIGHTS,
-            row=number,
-            surface=lambda shape=population[name]: _aligned(shape),  # type: ignore[misc]
-        )
-        for number, name in enumerate(read_json(fit / "fit.json")["shapes"])
-    )
-    return Source(facts=source.facts, inr=source.inr, shapes=source.shapes + real, empty=source.empty, run=run)
-
-
-def _aligned(shape: RealShape) -> Surface:
-    """Return a real shape where samples lie: aligned, put right where its file is mirrored, in mm."""
-    from shapegen.data.placement import Placement
-
-    return Placement(shape.placement.scale).to_mm(shape.canonical())
