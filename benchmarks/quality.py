@@ -25,6 +25,9 @@ import torch
 from shapegen.config import Slot
 from shapegen.data.population import SPLITS, Population, Shape
 from shapegen.data.split import by_fold
+from shapegen.detail.learn import measured_detail
+from shapegen.detail.refit import Detail
+from shapegen.detail.statistics import DetailStatistics
 from shapegen.diffusion.latents import LatentLayout, assemble
 from shapegen.discovery import discover
 from shapegen.evaluation import ReconstructionPair
@@ -87,6 +90,21 @@ def fold_space(run: Run, population: Population, work: Path, *, fold: int, seed:
     return inr, space, tensors["codes"]
 
 
+def fold_detail(run: Run, population: Population, work: Path, *, fold: int, seed: int) -> Detail | None:
+    """Return the detail of the fold's samples, measured once and kept in the work folder; None: without."""
+    if not run.config.detail.use:
+        return None
+    path = work / f"detail-{fold}-{seed}.safetensors"
+    if not path.exists():
+        begin = time.perf_counter()
+        shapes, _ = fold_splits(population, fold)
+        inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
+        found = measured_detail(inr, space.decode(codes), shapes, run.config.detail, seed=seed)
+        write_tensors(path, found.state())
+        print(f"fold {fold}, seed {seed}, detail: {time.perf_counter() - begin:.0f} s, {found.to_json()}", flush=True)
+    return Detail(DetailStatistics.from_state(read_tensors(path)), run.config.detail)
+
+
 def reconstruction(run: Run, population: Population, work: Path, *, fold: int, seed: int) -> dict:
     shapes, index = fold_splits(population, fold)
     inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
@@ -129,10 +147,11 @@ def generation(run: Run, population: Population, work: Path, *, fold: int, seed:
             log=lambda step, values: None,
         )
     trained = time.perf_counter()
-    generator = Generator(inr, space, latents, layout, scaler, "cpu", name)
+    detail = fold_detail(run, population, work, fold=fold, seed=seed)
+    generator = Generator(inr, space, latents, layout, scaler, "cpu", name, detail)
     drawn, scales = generator.codes(len(index["test"]), seed=seed)
     facts = []
-    for number, sample in enumerate(generator.mesh(drawn, scales, resolution=RESOLUTION)):
+    for number, sample in enumerate(generator.mesh(drawn, scales, resolution=RESOLUTION, seed=seed)):
         facts.append(facts_of(sample))
         if sample.surface is not None:
             arrays = {"vertices": sample.surface.vertices.astype(np.float32), "faces": sample.surface.faces}

@@ -21,12 +21,14 @@ from shapegen.store import derived_seed
 
 QUANTILES = (5, 25, 50, 75, 95)
 """Of the mean curvature over the surface, in percent."""
-START, PROBES = (2.5, 1.5), (1.0, 0.5)
+START, PROBES = (5.0, 2.5, 2.0), (1.0, 0.5, 0.5)
 """Where the search for the gains begins, and how far it steps along each of them to learn what they do."""
-MOST = (6.0, 4.0)
+MOST = (8.0, 5.0, 3.0)
 """The largest gains."""
+DAMPING = 0.1
+"""Price of a step as long as a probe, in squared misfit: where gains stand in for one another it stays near."""
 ROUNDS = 2
-"""Steps of the search after these three."""
+"""Steps of the search after these."""
 RESOLUTION = 128
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -42,13 +44,13 @@ def calibrated_gain(
     seed: int,
     progress: Progress,
 ) -> DetailStatistics:
-    """Return the statistics with the two gains that bring the curvature of refitted codes nearest to the truth.
+    """Return the statistics with the three gains that bring the curvature of refitted codes nearest to the truth.
 
     The residual of training shapes is too small for shapes that the space has never seen, and a refit smooths what it
     is asked for. Minimised is the sum over quantiles q of ((mean_i C_q(refitted_i) - mean_i C_q(true_i)) / S_q)^2, with
     C_q(i) the q quantile of shape i's mean curvature, smoothed at half the correlation length, and S_q its standard
-    deviation over the true shapes; by Gauss-Newton steps with Broyden's (1965) update of the slopes. All trials have
-    the same random displacements.
+    deviation over the true shapes; by damped Gauss-Newton steps with Broyden's (1965) update of the slopes. All trials
+    have the same random displacements.
 
     Args:
         weights: [n, parameters] of the shapes' codes.
@@ -62,7 +64,7 @@ def calibrated_gain(
 
     truth = curvatures([shape.canonical() for shape in shapes])
     spread = np.maximum(truth.std(axis=0), 1e-6 * np.abs(truth).max())
-    with progress("calibrating detail", (3 + ROUNDS) * len(shapes)) as advance:
+    with progress("calibrating detail", (1 + len(START) + ROUNDS) * len(shapes)) as advance:
 
         def misfit(gain: NDArray[np.float64]) -> NDArray[np.float64]:
             asked = Detail(statistics.with_gain(*gain.tolist()), options)
@@ -78,14 +80,16 @@ def calibrated_gain(
 
 
 def _search(misfit: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Return the gains [2] with the smallest sum of squared misfits that few evaluations find."""
+    """Return the gains [3] with the smallest sum of squared misfits that few evaluations find."""
     place = np.array(START)
     value = misfit(place)
     probes = np.diag(PROBES)
     slopes = np.stack([(misfit(place + probe) - value) / probe.sum() for probe in probes], axis=1)
     best, least = place, float(value @ value)
     for _ in range(ROUNDS):
-        there = np.clip(place - np.linalg.lstsq(slopes, value, rcond=None)[0], 0.0, np.array(MOST))
+        damped = np.concatenate([slopes, np.diag(np.sqrt(DAMPING) / np.array(PROBES))])
+        wanted = np.concatenate([value, np.zeros(len(PROBES))])
+        there = np.clip(place - np.linalg.lstsq(damped, wanted, rcond=None)[0], 0.0, np.array(MOST))
         step = there - place
         if not step @ step > 1e-4:
             break

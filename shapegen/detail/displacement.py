@@ -14,13 +14,15 @@ from shapegen.detail.waves import Waves, draw_waves
 
 PATCH = 3.0
 """Where residuals are large together: patches so many correlation lengths wide."""
+TAIL = 1.25
+"""Most that the logarithm of the amplitude may vary: beyond, a few spots have all of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Displacement:
-    """u(x) = a m(H(x)) + b s(H(x)) g(x) exp(tau q(x) - tau^2), canonical units, positive outwards.
+    """u(x) = a m(H(x)) + b s(H(x)) g(x) exp(c tau q(x) - (c tau)^2), canonical units, positive outwards.
 
-    m, s: mean and deviation by curvature; g, q: independent random functions of unit variance; a, b: the gains. The
+    m, s: mean and deviation by curvature; g, q: independent random functions of unit variance; a, b, c: the gains. The
     factor with q has mean square 1 and gives the residual's heavy tails, in patches.
 
     Args:
@@ -42,9 +44,9 @@ class Displacement:
         mean = np.interp(bent, known.curvature, known.mean)
         deviation = np.interp(bent, known.curvature, known.deviation)
         xyz = torch.from_numpy(points)
-        tail = float(known.tail)
+        first, second, third = known.gain.tolist()
+        tail = min(third * float(known.tail), TAIL)
         random = (self.fine(xyz) * torch.exp(tail * self.patches(xyz) - tail**2)).numpy()
-        first, second = known.gain.tolist()
         return (first * mean + second * deviation * random).astype(np.float32)
 
 

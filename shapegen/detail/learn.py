@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-import torch
-
-from shapegen.data.population import Population, Shape
-from shapegen.detail.calibrate import calibrated_gain
+from shapegen.data.population import SPLITS, Population, Shape
+from shapegen.detail.calibrate import Progress, calibrated_gain
 from shapegen.detail.residual import residual_of
 from shapegen.detail.statistics import DetailStatistics, measure
 from shapegen.inr.field import numpy_field, output_kind
@@ -18,6 +17,7 @@ from shapegen.store import derived_seed, read_tensors
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from shapegen.config import DetailConfig
     from shapegen.protocols import WeightSpace
     from shapegen.run import Run
 
@@ -45,24 +45,52 @@ def learn_detail(run: Run, inr: nn.Module, space: WeightSpace) -> DetailStatisti
         return None
     population = Population.load(run.require("prepare", needed_by="train"))
     codes = read_tensors(run.require("fit", needed_by="train") / "codes.safetensors")["codes"]
-    weights = {shape.id: row for shape, row in zip(population, space.decode(codes), strict=True)}
-    chosen = spread(population.of("train"), SHAPES)
-    with run.progress("measuring detail", len(chosen)) as advance:
-        residuals = []
-        for shape in chosen:
-            residuals.append(residual_of(numpy_field(inr, weights[shape.id].to(run.device)), shape))
-            advance(1)
-        statistics = measure(residuals)
-    held_out = spread(population.of("validation") or population.of("train"), options.calibrate)
-    if not held_out:
-        return statistics
-    rows: Tensor = torch.stack([weights[shape.id] for shape in held_out]).to(run.device)
-    return calibrated_gain(
-        inr, rows, held_out, statistics, options, seed=derived_seed(run.seed, "detail"), progress=run.progress
+    return measured_detail(
+        inr,
+        space.decode(codes).to(run.device),
+        population.shapes,
+        options,
+        seed=derived_seed(run.seed, "detail"),
+        progress=run.progress,
     )
 
 
-def spread(shapes: Sequence[Shape], count: int) -> list[Shape]:
-    """Return at most so many of these shapes, evenly spread over their order."""
-    count = min(count, len(shapes))
-    return [shapes[k * len(shapes) // count] for k in range(count)]
+def measured_detail(
+    inr: nn.Module,
+    weights: Tensor,
+    shapes: Sequence[Shape],
+    options: DetailConfig,
+    *,
+    seed: int,
+    progress: Progress = lambda text, total: nullcontext(lambda count: None),
+) -> DetailStatistics:
+    """Measure the detail of training shapes, and set its strength on validation shapes (if there are none, on training
+    shapes).
+
+    Args:
+        inr: of kind "sdf".
+        weights: [n, parameters], what the shapes' codes give.
+        shapes: n; test shapes among them take no part.
+
+    Raises:
+        TrainingDivergedError: a refit's loss is not finite.
+    """
+    rows = {split: [k for k, shape in enumerate(shapes) if shape.split == split] for split in SPLITS}
+    chosen = spread(rows["train"], SHAPES)
+    with progress("measuring detail", len(chosen)) as advance:
+        residuals = []
+        for k in chosen:
+            residuals.append(residual_of(numpy_field(inr, weights[k]), shapes[k]))
+            advance(1)
+        statistics = measure(residuals)
+    held_out = spread(rows["validation"] or rows["train"], options.calibrate)
+    if not held_out:
+        return statistics
+    truth = [shapes[k] for k in held_out]
+    return calibrated_gain(inr, weights[held_out], truth, statistics, options, seed=seed, progress=progress)
+
+
+def spread(rows: Sequence[int], count: int) -> list[int]:
+    """Return at most so many of these numbers, evenly spread over their order."""
+    count = min(count, len(rows))
+    return [rows[k * len(rows) // count] for k in range(count)]

@@ -35,7 +35,7 @@ class DetailStatistics:
         shares: [k]: the correlation of (u - mean) / deviation is sum_k shares_k exp(-r^2 / (2 lengths_k^2)).
         tail: [], standard deviation of the logarithm of the local amplitude.
         step: [], distance at which H is taken: the mean of the correlation lengths.
-        gain: [2], factors of mean and deviation that make up for what a refit smooths away.
+        gain: [3], factors of mean, deviation and tail that make up for what a refit smooths away.
     """
 
     curvature: Tensor
@@ -54,8 +54,8 @@ class DetailStatistics:
     def from_state(state: Mapping[str, Tensor]) -> DetailStatistics:
         return DetailStatistics(**state)
 
-    def with_gain(self, mean: float, deviation: float) -> DetailStatistics:
-        return replace(self, gain=torch.tensor([mean, deviation]))
+    def with_gain(self, mean: float, deviation: float, tail: float) -> DetailStatistics:
+        return replace(self, gain=torch.tensor([mean, deviation, tail]))
 
     def to_json(self) -> dict[str, Any]:
         """Return every number as plain JSON, rounded to six digits."""
@@ -96,7 +96,7 @@ def measure(residuals: Sequence[Residual]) -> DetailStatistics:
         shares=torch.tensor(shares, dtype=torch.float32),
         tail=torch.tensor(tail),
         step=torch.tensor(step),
-        gain=torch.ones(2),
+        gain=torch.ones(3),
     )
 
 
