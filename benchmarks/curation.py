@@ -1,9 +1,10 @@
 """Triage on damaged livers whose truth is known, from sources that the classifier has never seen.
 
-    python benchmarks/curation.py --data WORD:word --data BTCV:btcv --data MSD:mask --work work/bench --others WORD
+    python benchmarks/curation.py --data WORD:word --data BTCV:btcv --data AMOS --work work/bench --others WORD
 
-Every liver to which no check objects as it is counts as good, and is damaged in several ways of known grade
-(`shapegen.curation.damage`). `--others` is WORD's folder: its spleens, kidneys, stomachs and bladders are wrong organs.
+Every liver to which no check objects, or only one that cleaning mends, counts as good, and is damaged in several ways
+of known grade (`shapegen.curation.damage`), as a label map and as a mesh. `--others` is WORD's folder: its spleens,
+kidneys, stomachs and bladders are wrong organs. What has been made is kept in `--work` and not made again.
 """
 
 from __future__ import annotations
@@ -11,33 +12,44 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from shapegen.curation.classifier import CLASSES, load_classifier
-from shapegen.curation.corpus import GOOD, Example, make_corpus
-from shapegen.curation.damage_meshes import MESH_DAMAGES
-from shapegen.curation.examine import checks, measure
-from shapegen.curation.raw import Evidence, RawShape
+from shapegen.curation.classifier import CLASSES, PRIOR, balanced, load_classifier
+from shapegen.curation.corpus import Example, make_corpus
+from shapegen.curation.examine import checks
 from shapegen.curation.triage import Rules, unmended
-from shapegen.data.align import Probe, probe
-from shapegen.data.repair import surface_from_mesh
+from shapegen.curation.verdicts import Verdict
 from shapegen.metrics.statistics import wilson_interval
 from shapegen.progress import Bars
-from shapegen.protocols import Item
-from shapegen.store import derived_seed, read_arrays, read_json, write_arrays, write_json
+from shapegen.store import write_json
 from shapegen_organs.liver import LiverConfig, build
-from shapegen_organs.make_triage import accepted, good_items, related
+from shapegen_organs.make_triage import accepted, drawn, related, truth
 
 ORGANS = {"spleen": 2, "kidney": 3, "stomach": 5, "bladder": 14, "colon": 10}
+RESAMPLES = 1000
 
 
-def wrong_organs(organ, folder: str, *, cache: Path, workers: int) -> list[Example]:
-    found = []
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One shape: what it is, what it was called as it was read and what goes on, and the class probabilities."""
+
+    example: Example
+    truth: Verdict
+    verdict: Verdict
+    final: Verdict
+    probability: NDArray[np.float64] | None
+
+
+def wrong_organs(organ: Any, folder: str, *, most: int, cache: Path, workers: int) -> list[Example]:
+    """Read other organs of WORD's label maps as livers."""
+    found: list[Example] = []
     items, _ = organ.scan([f"{folder}:word"])
     for name, label in ORGANS.items():
         others = [
@@ -47,52 +59,139 @@ def wrong_organs(organ, folder: str, *, cache: Path, workers: int) -> list[Examp
                 fingerprint=f"{name}-{item.fingerprint}",
                 options={**item.options, "labels": [label]},
             )
-            for item in items
+            for item in drawn(items, most)
         ]
-        made = make_corpus(organ, others, damages=0, seed=0, cache=cache, workers=workers, progress=Bars().bar)
+        bar = Bars().bar
+        made = make_corpus(organ, others, damages=0, meshes=0, seed=0, cache=cache, workers=workers, progress=bar)
         found += [replace(each, damage="wrong organ", verdict="nope") for each in made]
     return found
 
 
-def damaged_meshes(organ, items: Sequence[Item], *, cache: Path) -> list[Example]:
-    """Damage the cleaned surfaces of these items in every way that there is for meshes, and read them as mesh files."""
-    found = []
-    for item in items:
-        surface = organ.load(item).surface
-        for damage in MESH_DAMAGES:
-            path = cache / f"{item.fingerprint[:24]}-mesh-{damage.name}"
-            rng = np.random.default_rng(derived_seed(1, item.id, damage.name))
-            grade = float(rng.uniform(*damage.grades))
-            if not path.with_suffix(".json").is_file():
-                raw = RawShape(surface=damage.apply(surface, grade, rng))
-                clean, _ = surface_from_mesh(raw.surface, voxel_mm=organ.voxel_mm)
-                write_arrays(path.with_suffix(".safetensors"), probe(clean).to_arrays())
-                write_json(path.with_suffix(".json"), measure(Evidence(raw, clean, organ.volume_range_ml)))
-            found.append(
-                Example(
-                    id=f"{item.id}-mesh/{damage.name}",
-                    group=item.group,
-                    damage=f"mesh: {damage.name}",
-                    grade=grade,
-                    verdict=damage.verdict,
-                    mended=damage.mended,
-                    measures=read_json(path.with_suffix(".json")),
-                    reason="",
-                    probe=Probe.from_arrays(read_arrays(path.with_suffix(".safetensors"))),
-                )
-            )
-    return found
+def judged(organ: Any, examples: Sequence[Example], sure: float) -> list[Row]:
+    """Sort the examples as `shapegen curate` would."""
+    rules, classifier = Rules(checks(), sure=sure), load_classifier(organ)
+    if classifier is None:
+        raise SystemExit("the organ brings no classifier")
+    pairs, relations = related(examples)
+    measures = [found for _, found in pairs]
+    likely, after = classifier(measures), classifier([unmended(each, rules.checks) for each in measures])
+    rows = [Row(each, truth(each), "nope", "nope", None) for each in examples if each.measures is None]
+    for row, (each, found) in enumerate(pairs):
+        says = rules.judge(found, relations.findings(row, {}), likely[row], after[row])
+        chance = np.array([likely[row][name] for name in CLASSES])
+        rows.append(Row(each, truth(each), says.verdict, says.final, chance))
+    return rows
 
 
 def share(hits: Sequence[bool]) -> dict[str, float]:
+    if not len(hits):
+        return {"value": float("nan"), "n": 0}
     ends = wilson_interval(int(np.sum(hits)), len(hits))
     return {"value": float(np.mean(hits)), "low": ends.low, "high": ends.high, "n": len(hits)}
 
 
-def calibration_error(probability: np.ndarray, truth: np.ndarray, *, bins: int = 10) -> float:
-    sure, right = probability.max(axis=1), probability.argmax(axis=1) == truth
+def calibration_error(
+    probability: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], *, bins: int = 10
+) -> float:
+    """Return the mean distance of the likeliest class's probability from how often it is right, in bins of it."""
+    sure = probability.max(axis=1)
+    off = weights * ((probability.argmax(axis=1) == labels) - sure)
     place = np.clip((sure * bins).astype(int), 0, bins - 1)
-    return float(sum(abs(right[place == b].sum() - sure[place == b].sum()) for b in range(bins)) / len(truth))
+    return float(np.abs(np.bincount(place, off, minlength=bins)).sum() / weights.sum())
+
+
+def by_liver(
+    measure: Callable[[NDArray[np.int64]], float], groups: Sequence[str], *, seed: int = 0
+) -> dict[str, float | int]:
+    """Return a measure of row numbers with its 95 % interval over livers drawn with replacement."""
+    rng, rows = np.random.default_rng(seed), defaultdict(list)
+    for row, group in enumerate(groups):
+        rows[group].append(row)
+    livers = [np.array(each) for each in rows.values()]
+    found = []
+    for _ in range(RESAMPLES):
+        chosen = np.concatenate([livers[k] for k in rng.integers(len(livers), size=len(livers))])
+        value = measure(chosen)
+        if np.isfinite(value):
+            found.append(value)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return {"value": measure(np.arange(len(groups))), "low": float(low), "high": float(high), "livers": len(livers)}
+
+
+def table(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return everything that is measured."""
+    result: dict[str, Any] = {"examples": len(rows), "prior": dict(zip(CLASSES, PRIOR, strict=True))}
+    cases = defaultdict(list)
+    for row in rows:
+        cases[row.example.damage].append(row)
+    result["by_damage"] = {
+        name: {
+            "truth": some[0].example.verdict,
+            "refused": sum(row.probability is None for row in some),
+            "named_so": share([row.verdict == row.truth for row in some]),
+            "not_ok": share([row.verdict != "ok" for row in some]),
+            "left_after_cleaning": share([row.example.left for row in some]),
+            "go_on": share([row.final == "ok" for row in some]),
+            "go_on_with_damage_left": share([row.final == "ok" for row in some if row.example.left]),
+        }
+        for name, some in sorted(cases.items())
+    }
+    known = [row for row in rows if row.probability is not None]
+    groups = [row.example.group for row in known]
+    chance = np.array([row.probability for row in known])
+    labels = np.array([CLASSES.index(row.truth) for row in known])
+    weights = balanced(labels, np.ones(len(labels)))
+    result["classes"] = {}
+    for place, name in enumerate(CLASSES):
+        hit, odds = labels == place, chance[:, place]
+
+        def auc(chosen: NDArray[np.int64], hit: Any = hit, odds: Any = odds) -> float:
+            return float(roc_auc_score(hit[chosen], odds[chosen])) if len(set(hit[chosen])) == 2 else float("nan")
+
+        result["classes"][name] = {
+            "recall": share([row.verdict == name for row in rows if row.truth == name]),
+            "precision": share([row.truth == name for row in rows if row.verdict == name]),
+            "auc": by_liver(auc, groups),
+        }
+    one = np.ones(len(labels))
+    result["expected_calibration_error"] = {
+        "at_the_prior": by_liver(
+            lambda c: calibration_error(chance[c], labels[c], balanced(labels[c], one[c])), groups
+        ),
+        "at_the_benchmark's_shares": by_liver(lambda c: calibration_error(chance[c], labels[c], one[c]), groups),
+        "so_with_the_prior_set_to_them": by_liver(
+            lambda c: calibration_error(_shifted(chance, labels)[c], labels[c], one[c]), groups
+        ),
+    }
+    damaged = [row for row in rows if not row.example.good and row.example.damage != "wrong organ"]
+    named = [row for row in damaged if not row.example.mended]
+    left = [row for row in damaged if row.example.left]
+    result["damaged_that_go_on"] = {
+        "with_damage_left": share([row.final == "ok" for row in left]),
+        "by_name": share([row.final == "ok" for row in named]),
+    }
+    result["cleaned_and_go_on"] = share([row.final == "ok" for row in damaged if not row.example.left])
+    result["cut_that_go_on"] = share([row.final == "ok" for row in rows if row.truth == "cut"])
+    result["good_that_go_on"] = share([row.final == "ok" for row in rows if row.example.good])
+    result["good_files_that_go_on"] = share([row.final == "ok" for row in rows if row.example.damage == "undamaged"])
+    result["others_that_go_on"] = share([row.final == "ok" for row in rows if row.example.damage == "wrong organ"])
+    result["misses"] = [_name(row) for row in left if row.final == "ok"]
+    result["false_alarms"] = [_name(row) for row in rows if row.example.good and row.final != "ok"]
+    result["cut_named_otherwise"] = [_name(row) for row in rows if row.truth == "cut" and row.verdict != "cut"]
+    result["others_named_cut"] = [_name(row) for row in rows if row.truth != "cut" and row.verdict == "cut"]
+    result["weights"] = {name: float(weights[labels == k].sum()) for k, name in enumerate(CLASSES)}
+    return result
+
+
+def _shifted(chance: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what the probabilities are if classes are as frequent as among these shapes (Saerens et al. 2002)."""
+    ratio = np.bincount(labels, minlength=len(CLASSES)) / len(labels) / np.array(PRIOR)
+    moved = chance * ratio
+    return np.asarray(moved / moved.sum(axis=1, keepdims=True))
+
+
+def _name(row: Row) -> str:
+    return f"{row.example.item}/{row.example.damage} ({row.example.grade:.2f}): {row.verdict}"
 
 
 def main() -> None:
@@ -101,71 +200,35 @@ def main() -> None:
     parser.add_argument("--others", help="WORD's folder")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--most", type=int, default=60, help="livers of each source")
-    parser.add_argument("--damages", type=int, default=6)
-    parser.add_argument("--meshes", type=int, default=8, help="livers whose surfaces are damaged as meshes")
+    parser.add_argument("--damages", type=int, default=2, help="ways to damage each as a label map")
+    parser.add_argument("--meshes", type=int, default=2, help="ways to damage every second one as a mesh")
+    parser.add_argument("--others-most", type=int, default=8, help="scans of which other organs are taken")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sure", type=float, default=0.3)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/curation.json"))
     options = parser.parse_args()
-    organ = build(LiverConfig())
-    items = [item for source in options.data for item in good_items(organ, [source], most=options.most)]
-    cache, workers = options.work, options.workers
-    made = make_corpus(organ, items, damages=options.damages, seed=1, cache=cache, workers=workers, progress=Bars().bar)
-    examples = list(made)
-    left_out = {each.id.rpartition("/")[0] for each in examples} - {
-        each.id.rpartition("/")[0] for each in accepted(examples)
-    }
-    examples = accepted(examples)
+    organ, cache, workers = build(LiverConfig()), options.work, options.workers
+    made: list[Example] = []
+    for source in options.data:
+        made += make_corpus(
+            organ,
+            drawn(organ.scan([source])[0], options.most),
+            damages=options.damages,
+            meshes=options.meshes,
+            seed=1,
+            cache=cache,
+            workers=workers,
+            progress=Bars().bar,
+        )
+    examples = accepted(made)
+    left_out = sorted({each.item for each in made} - {each.item for each in examples})
+    livers = len({each.item for each in examples})
     if options.others:
-        examples += wrong_organs(organ, options.others, cache=cache, workers=workers)
-    clean = [item for item in items if item.id not in left_out]
-    examples += damaged_meshes(organ, clean[:: max(1, len(clean) // max(1, options.meshes))], cache=cache)
-    rules, classifier = Rules(checks(), sure=options.sure), load_classifier(organ)
-    pairs, relations = related(examples)
-    measures = [each for _, each in pairs]
-    likely = classifier(measures) if classifier else [None] * len(measures)
-    after = classifier([unmended(each, rules.checks) for each in measures]) if classifier else likely
-    rows = [(each, "nope", "nope", None) for each in examples if each.measures is None]
-    for row, (each, found) in enumerate(pairs):
-        judged = rules.judge(found, relations.findings(row, {}), likely[row], after[row])
-        rows.append((each, judged.verdict, judged.final, likely[row]))
-
-    table: dict = {"examples": len(rows), "left_out_as_not_good": sorted(left_out), "by_damage": {}, "classes": {}}
-    by_damage = defaultdict(list)
-    for each, verdict, final, _ in rows:
-        by_damage[each.damage].append((each, verdict, final))
-    for name, cases in sorted(by_damage.items()):
-        wanted = "ok" if cases[0][0].damage == GOOD else cases[0][0].verdict
-        table["by_damage"][name] = {
-            "truth": wanted,
-            "named_so": share([verdict == wanted for _, verdict, _ in cases]),
-            "not_ok": share([verdict != "ok" for _, verdict, _ in cases]),
-            "ok_after_repair": share([final == "ok" for _, _, final in cases]),
-        }
-    truth = np.array([each.verdict for each, *_ in rows])
-    said = np.array([verdict for _, verdict, *_ in rows])
-    for name in CLASSES:
-        row = {"recall": share(said[truth == name] == name), "precision": share(truth[said == name] == name)}
-        known = [(each.verdict == name, p[name]) for each, _, _, p in rows if p is not None]
-        if known and len({hit for hit, _ in known}) == 2:
-            row["auc"] = float(roc_auc_score(*zip(*known, strict=True)))
-        table["classes"][name] = row
-    damaged = [(each, final) for each, _, final, _ in rows if each.damage != GOOD and not each.mended]
-    table["damaged_that_go_on"] = share([final == "ok" for _, final in damaged])
-    table["good_that_go_on"] = share([final == "ok" for each, _, final, _ in rows if each.damage == GOOD])
-    if classifier:
-        sure = np.array([[p[name] for name in CLASSES] for *_, p in rows if p is not None])
-        places = np.array([CLASSES.index(each.verdict) for each, *_, p in rows if p is not None])
-        table["expected_calibration_error"] = calibration_error(sure, places)
-        table["misses"] = [
-            f"{each.id} ({each.grade:.2f})"
-            for each, _, final, _ in rows
-            if final == "ok" and not each.mended and each.damage != GOOD
-        ]
-        table["false_alarms"] = [each.id for each, _, final, _ in rows if final != "ok" and each.damage == GOOD]
+        examples += wrong_organs(organ, options.others, most=options.others_most, cache=cache, workers=workers)
+    found = {"livers": livers, "left_out_as_not_good": left_out, **table(judged(organ, examples, options.sure))}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out, table)
-    print(json.dumps(table, indent=1))
+    write_json(options.out, found)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

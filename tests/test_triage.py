@@ -71,12 +71,29 @@ def test_a_check_without_measures_says_nothing():
 
 
 def test_the_classifier_makes_a_shape_without_objections_uncertain():
-    doubt = {"ok": 0.2, "cut": 0.6, "require_edit": 0.1, "nope": 0.1}
+    doubt = {"ok": 0.2, "cut": 0.5, "require_edit": 0.2, "nope": 0.1}
     found = RULES.judge(FINE, probability=doubt)
     assert (found.verdict, found.final) == ("not_sure", "not_sure")
-    assert "cut in 60%" in found.findings[0].text
+    assert "cut in 50%" in found.findings[0].text
     assert RULES.judge(FINE, probability={**doubt, "ok": 0.3}).verdict == "ok"
     assert Rules(CHECKS, sure=0.1).judge(FINE, probability=doubt).verdict == "ok"
+
+
+def test_the_classifier_names_a_class_that_is_likelier_than_all_others_together():
+    doubt = {"ok": 0.2, "cut": 0.6, "require_edit": 0.1, "nope": 0.1}
+    assert RULES.judge(FINE, probability=doubt).verdict == "cut"
+    assert RULES.judge(FINE, probability={**doubt, "cut": 0.4, "nope": 0.3}).verdict == "not_sure"
+
+
+def test_of_objections_of_several_classes_the_likeliest_names_the_shape():
+    both = {**FINE, "border": {"border": 2.0}, "volume": {"volume": 2.0}}
+    assert RULES.judge(both).verdict == "nope"
+    likely = {"ok": 0.0, "cut": 0.5, "require_edit": 0.3, "nope": 0.2}
+    found = RULES.judge(both, probability=likely)
+    assert (found.verdict, found.findings[0].check) == ("cut", "border")
+    assert RULES.judge(both, probability={**likely, "nope": 0.6}).verdict == "nope"
+    # What no check objects to is not named, however likely.
+    assert RULES.judge(both, probability={**likely, "require_edit": 0.9}).verdict == "cut"
 
 
 def test_after_repair_the_classifier_is_asked_about_what_is_left():
@@ -84,7 +101,7 @@ def test_after_repair_the_classifier_is_asked_about_what_is_left():
     sure = {"ok": 0.9, "cut": 0.1, "require_edit": 0.0, "nope": 0.0}
     crumbs = {**FINE, "crumbs": {"crumbs": 2.0}}
     assert RULES.judge(crumbs, probability=doubt, repaired=sure).after_repair == "ok"
-    assert RULES.judge(crumbs, probability=doubt, repaired=doubt).after_repair == "not_sure"
+    assert RULES.judge(crumbs, probability=doubt, repaired=doubt).after_repair == "require_edit"
 
 
 def test_findings_from_elsewhere_count():
@@ -116,7 +133,7 @@ def test_a_worse_class_sorts_before_every_better_one(first, second, one, other):
 
 
 def test_every_check_has_its_row_in_the_documentation():
-    looks = {"mask": "label map", "mesh": "mesh as read", "surface": "cleaned surface"}
+    looks = {"mask": "label map", "mesh": "mesh as read", "surface": "cleaned surface", "repair": "mesh and cleaned"}
     text = (Path(__file__).parents[1] / "docs/curation.md").read_text().splitlines()
     names = [each.name for each in all_checks()]
     assert len(set(names)) == len(names)

@@ -19,10 +19,10 @@ from shapegen.curation.relations import Relations, relate
 from shapegen.curation.triage import Measures, Rules, unmended
 from shapegen.curation.verdicts import Verdict
 from shapegen.progress import Bars
+from shapegen.store import derived_seed
 from shapegen_organs.liver import HERE, LiverConfig, build
 
 if TYPE_CHECKING:
-    from shapegen.data.organ import FileOrgan
     from shapegen.protocols import Item
 
 CARD = {
@@ -39,7 +39,7 @@ def related(examples: Sequence[Example]) -> tuple[list[tuple[Example, Measures]]
     good = [each for each in read if each.damage == GOOD]
     found = relate(
         [each.probe for each in read if each.probe],
-        [each.id for each in read],
+        [f"{each.item}/{each.damage}" for each in read],
         prior=[each.probe for each in good if each.probe],
         groups=[each.group for each in read],
         prior_groups=[each.group for each in good],
@@ -52,29 +52,36 @@ def rows(examples: Sequence[Example]) -> list[tuple[Measures, Verdict, str]]:
     """Return measures, class and patient: of each shape as it was read, and of its repaired surface."""
     result = []
     for each, measures in related(examples)[0]:
-        result.append((measures, each.verdict, each.group))
-        after: Verdict = "ok" if each.mended else each.verdict
-        result.append((unmended(measures, checks()), after, each.group))
+        result.append((measures, truth(each), each.group))
+        result.append((unmended(measures, checks()), each.verdict if each.left else "ok", each.group))
     return result
 
 
-def good_items(organ: FileOrgan, data: Sequence[str], *, most: int) -> list[Item]:
-    """Return label maps of these sources, evenly spread over their names."""
-    items, _ = organ.scan(data)
-    maps = [item for item in items if item.options["kind"] == "labels"]
-    count = min(most, len(maps))
-    return [maps[k * len(maps) // count] for k in range(count)]
+def truth(example: Example) -> Verdict:
+    """Return the class of a shape as its file gives it: an undamaged file that cleaning has to mend needs editing."""
+    if example.good and example.measures is not None and Rules(checks()).findings(example.measures):
+        return "require_edit"
+    return example.verdict
+
+
+def drawn(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most so many items in a random order that depends on their names only: a longer list begins with the
+    shorter one, so that what was made for that is used again."""
+    return sorted(items, key=lambda item: derived_seed(0, "drawn", item.id))[:most]
 
 
 def accepted(examples: Sequence[Example]) -> list[Example]:
-    """Leave out livers to which a check objects as they are, with all that was made of them."""
+    """Leave out livers to which a check objects as they are, and cleaning does not mend it, with all that was made of
+    them."""
     rules = Rules(checks())
     bad = {
-        each.id.rpartition("/")[0]
+        each.item
         for each in examples
-        if each.damage == GOOD and (each.measures is None or rules.findings(each.measures))
+        if each.damage == GOOD
+        and (each.measures is None or any(not finding.mended for finding in rules.findings(each.measures)))
     }
-    return [each for each in examples if each.id.rpartition("/")[0] not in bad]
+    good = {each.item for each in examples if each.damage == GOOD} - bad
+    return [each for each in examples if each.item in good]
 
 
 def main() -> None:
@@ -82,17 +89,19 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True, help="LiTS-Couinaud's folder")
     parser.add_argument("--work", type=Path, required=True, help="where what was made is kept")
     parser.add_argument("--out", type=Path, default=HERE / "liver_triage.safetensors")
-    parser.add_argument("--most", type=int, default=60, help="livers")
-    parser.add_argument("--damages", type=int, default=5, help="ways to damage each")
+    parser.add_argument("--most", type=int, default=100, help="livers")
+    parser.add_argument("--damages", type=int, default=2, help="ways to damage each as a label map")
+    parser.add_argument("--meshes", type=int, default=2, help="ways to damage every second one as a mesh")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     organ = build(LiverConfig())
-    items = good_items(organ, options.data, most=options.most)
+    items = drawn(organ.scan(options.data)[0], options.most)
     made = make_corpus(
         organ,
         items,
         damages=options.damages,
+        meshes=options.meshes,
         seed=options.seed,
         cache=options.work,
         workers=options.workers,

@@ -19,7 +19,8 @@ class Check:
     Args:
         name: as users say it, such as `planar-cap`.
         summary: what it protects from, in one line.
-        on: what it looks at: the mask, the mesh as read, or the cleaned surface; where that is missing it says nothing.
+        on: what it looks at: the mask, the mesh as read, the cleaned surface, or (repair) the latter two; where that is
+            missing it says nothing.
         verdict: what a shape is whose measure exceeds the threshold.
         threshold: default; `curate.thresholds` changes it.
         unit: of the measure.
@@ -31,7 +32,7 @@ class Check:
 
     name: str
     summary: str
-    on: Literal["mask", "mesh", "surface"]
+    on: Literal["mask", "mesh", "surface", "repair"]
     verdict: Verdict
     threshold: float
     unit: str
@@ -40,8 +41,12 @@ class Check:
     mended: bool = False
 
     def applies(self, evidence: Evidence) -> bool:
-        there = {"mask": evidence.raw.mask, "mesh": evidence.raw.surface, "surface": evidence.clean}
-        return there[self.on] is not None
+        raw, clean = evidence.raw, evidence.clean
+        if self.on == "mask":
+            return raw.mask is not None
+        if self.on == "mesh":
+            return raw.surface is not None
+        return clean is not None and (self.on == "surface" or raw.surface is not None)
 
     def finding(self, measures: Measures, threshold: float | None = None) -> Finding | None:
         """Return the objection, if the decisive measure exceeds the threshold (by default the check's own)."""

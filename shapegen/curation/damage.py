@@ -76,7 +76,8 @@ def crumbs(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     places = np.argwhere((away > radius + 4) & (away < radius + 25) & _deeper_than(radius, padded))
     added = inside.copy()
     for place in places[rng.choice(len(places), size=min(number, len(places)), replace=False)] if len(places) else ():
-        added |= ((position - position[tuple(place)]) ** 2).sum(axis=-1) < radius**2
+        box = _box(padded, position[tuple(place)], radius)
+        added[box] |= ((position[box] - position[tuple(place)]) ** 2).sum(axis=-1) < radius**2
     return _with(padded, added)
 
 
@@ -123,9 +124,10 @@ def spikes(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
         foot = edge[rng.integers(len(edge))]
         away = (foot - centre) / np.linalg.norm(foot - centre) + 0.5 * _direction(rng)
         length = 15 + 30 * grade * rng.random()
-        along = (position - foot) @ (away / np.linalg.norm(away))
-        across = np.linalg.norm(position - foot - along[..., None] * away / np.linalg.norm(away), axis=-1)
-        spiked |= (along > -4) & (along < length) & (across < 4 * (1 - np.clip(along / length, 0, 1)) + 0.8)
+        box = _box(padded, foot, length + 8)
+        along = (position[box] - foot) @ (away / np.linalg.norm(away))
+        across = np.linalg.norm(position[box] - foot - along[..., None] * away / np.linalg.norm(away), axis=-1)
+        spiked[box] |= (along > -4) & (along < length) & (across < 4 * (1 - np.clip(along / length, 0, 1)) + 0.8)
     return _with(padded, spiked)
 
 
@@ -154,13 +156,16 @@ def merged(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
     """Add a neighbour: an ellipsoid that overlaps the surface; grade: its volume's share of the organ's."""
     radii = rng.uniform(0.7, 1.4, 3)
     radii *= ball_radius(mask, 1.4 * grade) / np.cbrt(radii.prod())
-    padded, inside = _padded(mask, 2 * float(radii.max()))
+    padded, inside = _padded(mask, 1.6 * float(radii.max()))
     position = _positions(padded)
     edge = position[inside & ~_eroded(inside)]
     foot = edge[rng.integers(len(edge))]
     outwards = (foot - position[inside].mean(axis=0)) / np.linalg.norm(foot - position[inside].mean(axis=0))
-    centre = foot + 0.6 * float(np.min(radii)) * outwards
-    return _with(padded, inside | ((((position - centre) / radii) ** 2).sum(axis=-1) < 1))
+    centre = np.asarray(foot + 0.6 * float(np.min(radii)) * outwards, dtype=np.float32)
+    box = _box(padded, centre, float(radii.max()))
+    joined = inside.copy()
+    joined[box] |= (((position[box] - centre) / radii.astype(np.float32)) ** 2).sum(axis=-1) < 1
+    return _with(padded, joined)
 
 
 def mirrored(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
@@ -189,7 +194,8 @@ DAMAGES: Sequence[Damage[Mask]] = (
     Damage("staircase", "require_edit", (0.4, 1.0), False, staircase),
     Damage("merged", "nope", (0.15, 0.6), False, merged),
     Damage("mirrored", "require_edit", (0.0, 1.0), True, mirrored),
-    Damage("fragment", "nope", (0.6, 0.8), False, fragment),
+    # Cut, however much is missing: what planes took away is that by the definition of the published set.
+    Damage("fragment", "cut", (0.4, 0.65), False, fragment),
 )
 """Every damage but `rescaled` and `wrong organ`, which are other files or other affines, not other masks."""
 
@@ -240,6 +246,16 @@ def _positions(mask: Mask) -> NDArray[np.float32]:
     affine = mask.affine.astype(np.float32)
     columns: list[Any] = [i[:, None, None, None], j[None, :, None, None], k[None, None, :, None]]
     return np.asarray(sum(c * affine[:3, n] for n, c in enumerate(columns)) + affine[:3, 3], dtype=np.float32)
+
+
+def _box(mask: Mask, centre: NDArray[Any], reach_mm: float) -> tuple[slice, slice, slice]:
+    """Return the part of the array that holds everything nearer than this to a position in mm."""
+    at = np.linalg.solve(mask.affine[:3, :3], centre - mask.affine[:3, 3])
+    # Steps of an array axis are farther apart across its neighbours than along itself where axes are oblique.
+    steps = reach_mm * np.linalg.norm(np.linalg.inv(mask.affine[:3, :3]), axis=1)
+    low, high = np.floor(at - steps).astype(int), np.ceil(at + steps).astype(int) + 1
+    i, j, k = (slice(max(0, int(first)), max(0, int(last))) for first, last in zip(low, high, strict=True))
+    return i, j, k
 
 
 def _direction(rng: np.random.Generator) -> NDArray[np.float32]:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.curation.damage import Damage
-from shapegen.curation.damage_masks import Change
 from shapegen.geometry.surface import (
     Faces,
     Points,
@@ -18,25 +17,6 @@ from shapegen.geometry.surface import (
     select_faces,
     signed_volume,
 )
-
-PROBES = 20_000
-
-
-def change(before: Surface, after: Surface) -> Change:
-    """Return the share of the volume that differs, by winding number at points in both boxes (to 1 % or so of it), and
-    the distance in mm of the farthest such point from the undamaged surface.
-
-    What harms the file only (holes, flipped and doubled faces) changes little here: it is found by counting edges."""
-    from shapegen.geometry.sdf import occupancy, unsigned_distance
-
-    both = np.concatenate([before.vertices, after.vertices])
-    low, side = both.min(axis=0), np.ptp(both, axis=0)
-    points = low + side * np.random.default_rng(0).random((PROBES, 3))
-    inside = occupancy(before, points)
-    changed = inside != occupancy(after, points)
-    if not changed.any():
-        return Change(0.0, 0.0)
-    return Change(float(changed.sum() / inside.sum()), float(unsigned_distance(before, points[changed]).max()))
 
 
 def holes(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:

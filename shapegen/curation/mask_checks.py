@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.curation.balls import closed_by_one, grown, hidden, shrunk, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence, Mask
 
@@ -40,7 +41,7 @@ def crumbs(evidence: Evidence) -> dict[str, float]:
 def cavities(evidence: Evidence) -> dict[str, float]:
     """Return the volume of the largest component's cavities in % of its own, and their number (6 neighbours)."""
     body, _ = _body(evidence)
-    sizes = _hidden(body)[1]
+    sizes = hidden(body)[1]
     return {"cavities": 100 * float(sizes.sum() / body.sum()), "cavities-number": float(len(sizes))}
 
 
@@ -50,31 +51,24 @@ def tunnels(evidence: Evidence) -> dict[str, float]:
     In a body without cavities it is 1 - chi, chi the Euler number (26 neighbours). A closing by one voxel fills the
     holes that noise leaves between single voxels.
     """
-    from scipy import ndimage
-    from skimage.measure import euler_number
-
-    closed = ndimage.binary_closing(_body(evidence)[0], ndimage.generate_binary_structure(3, 1))
-    return {"tunnels": float(max(0, 1 - euler_number(closed | _hidden(closed)[0], connectivity=3)))}
+    return {"tunnels": float(tunnels_through(closed_by_one(_body(evidence)[0])))}
 
 
 @lru_cache(maxsize=1)
 def _body(evidence: Evidence) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return the largest component within a margin of two empty voxels, and the sizes of all components in voxels."""
+    return _largest(np.pad(_mask(evidence).inside, 2))
+
+
+def _largest(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the largest component (26 neighbours) and the sizes of all; nothing of nothing."""
     from scipy import ndimage
 
-    padded = np.pad(_mask(evidence).inside, 2)
-    labels, _ = ndimage.label(padded, structure=np.ones((3, 3, 3), dtype=bool))
+    labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3), dtype=bool))
+    if count == 0:
+        return inside, np.zeros(0, dtype=np.int64)
     sizes = np.bincount(labels.ravel())[1:]
     return labels == int(sizes.argmax()) + 1, sizes
-
-
-def _hidden(body: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return the cavities of a body with a margin, and their sizes in voxels."""
-    from scipy import ndimage
-
-    labels: NDArray[np.int32] = ndimage.label(~body)[0]
-    outside = int(labels[0, 0, 0])
-    return (labels > 0) & (labels != outside), np.delete(np.bincount(labels.ravel()), [0, outside])
 
 
 def slices(evidence: Evidence) -> dict[str, float]:
@@ -94,22 +88,39 @@ def slices(evidence: Evidence) -> dict[str, float]:
 
 def ragged(evidence: Evidence) -> dict[str, float]:
     """Return which share of the organ's volume, in %, is thinner than 8 mm (an opening by a ball removes it) or a gap
-    that is narrower (a closing fills it), each also by itself."""
-    from scipy import ndimage
-
+    that is narrower (a closing fills it), each also by itself; how far thin parts reach away from the rest and gaps
+    into it, mm; and how many tunnels are left by the closing, and by the opening: wide ones, and those that do not go
+    past a thin bridge."""
     mask = _mask(evidence)
     every = np.maximum(1, np.rint(_GRID_MM / mask.spacing)).astype(int)
     inside = np.pad(mask.inside[:: every[0], :: every[1], :: every[2]], 4)
     spacing = mask.spacing * every
     pad = np.ceil(RAGGED_MM / spacing).astype(int)
     inside = np.pad(inside, [(n, n) for n in pad])
-    eroded = ndimage.distance_transform_edt(inside, sampling=spacing) > RAGGED_MM
-    opened = ndimage.distance_transform_edt(~eroded, sampling=spacing) <= RAGGED_MM
-    grown = ndimage.distance_transform_edt(~inside, sampling=spacing) <= RAGGED_MM
-    filled = ndimage.distance_transform_edt(grown, sampling=spacing) > RAGGED_MM
+    opened = grown(shrunk(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
+    filled = shrunk(grown(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
     total = float(inside.sum())
     thin, gaps = 100 * float((inside & ~opened).sum()) / total, 100 * float((filled & ~inside).sum()) / total
-    return {"ragged": thin + gaps, "ragged-thin": thin, "ragged-gaps": gaps}
+    return {
+        "ragged": thin + gaps,
+        "ragged-thin": thin,
+        "ragged-gaps": gaps,
+        "ragged-reach-mm": _reach(inside & ~opened, opened, spacing),
+        "ragged-depth-mm": _reach(filled & ~inside, ~filled, spacing),
+        "ragged-tunnels-closed": float(tunnels_through(_largest(filled)[0])),
+        "ragged-tunnels-opened": float(tunnels_through(_largest(opened)[0])),
+    }
+
+
+def _reach(parts: NDArray[np.bool_], body: NDArray[np.bool_], spacing: NDArray[np.float64]) -> float:
+    """Return how far, in mm, the farthest of some voxels is from a body beside which they lie; 0 where one is empty."""
+    from scipy.spatial import cKDTree
+
+    # Only where something lies beside: of the body a shell is enough.
+    shell = body & grown(parts, 1.01 * float(spacing.max()), spacing)
+    if not shell.any():
+        return 0.0
+    return float(cKDTree(np.argwhere(shell) * spacing).query(np.argwhere(parts) * spacing)[0].max())
 
 
 def _mask(evidence: Evidence) -> Mask:

@@ -8,6 +8,7 @@ remade to within about 0.03 mm on average.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence
@@ -22,23 +23,31 @@ MOST_PAIRS = 5000
 def open_edges(evidence: Evidence) -> dict[str, float]:
     """Return the share of edges with one face only, and the number of holes (connected loops of such edges; open rims
     of loose sheets count too) and their length in mm."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     surface = _mesh(evidence)
-    edges, count, _ = edge_use(surface)
-    rim = edges[count == 1]
+    edges, rim, _, holes = rims(surface)
     lengths = np.linalg.norm(surface.vertices[rim[:, 0]] - surface.vertices[rim[:, 1]], axis=1)
-    _, ends = np.unique(rim, return_inverse=True)
-    first, second = ends.reshape(-1, 2).T
-    size = int(ends.max(initial=-1)) + 1
-    graph = coo_matrix((np.ones(len(rim), dtype=np.int8), (first, second)), shape=(size, size))
-    holes = connected_components(graph, directed=False)[0] if size else 0
     return {
-        "open-edges": _percent(len(rim), len(edges)),
+        "open-edges": _percent(len(rim), edges),
         "open-edges-holes": float(holes),
         "open-edges-mm": float(lengths.sum()),
     }
+
+
+def rims(surface: Surface) -> tuple[int, NDArray[np.int64], NDArray[np.int32], int]:
+    """Return the number of edges, those with one face only [e, 2], the hole [e] that each bounds, and how many."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    edges, count, _ = edge_use(surface)
+    rim = edges[count == 1]
+    _, ends = np.unique(rim, return_inverse=True)
+    first, second = ends.reshape(-1, 2).T
+    size = int(ends.max(initial=-1)) + 1
+    if not size:
+        return len(edges), rim, np.zeros(0, dtype=np.int32), 0
+    graph = coo_matrix((np.ones(len(rim), dtype=np.int8), (first, second)), shape=(size, size))
+    holes, labels = connected_components(graph, directed=False)
+    return len(edges), rim, labels[first], int(holes)
 
 
 def non_manifold(evidence: Evidence) -> dict[str, float]:
@@ -96,10 +105,13 @@ def loose_shells(evidence: Evidence) -> dict[str, float]:
 
 
 def intersecting(evidence: Evidence) -> dict[str, float]:
-    """Return the share of faces that pass through others, and the number of such pairs (of at most `MOST_PAIRS`)."""
+    """Return the share of faces that pass through others, and the number of such pairs (of at most `MOST_PAIRS`). Of
+    faces that are there twice one counts: they are another check's."""
     from shapegen.geometry.self_intersections import self_intersections
 
     surface = _mesh(evidence)
+    first = np.unique(np.sort(surface.faces, axis=1), axis=0, return_index=True)[1]
+    surface = Surface(surface.vertices, surface.faces[np.sort(first)])
     pairs = self_intersections(surface, most=MOST_PAIRS)
     return {
         "self-intersections": _percent(len(np.unique(pairs)), len(surface.faces)),

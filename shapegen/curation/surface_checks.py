@@ -19,6 +19,8 @@ SHEET_MM = 3.0
 """Thickness below which a part is a sheet: two voxels of the grid of cleaning."""
 SPIKE_MM = 6.0
 """Thickness below which a part may be a spike, and the radius around it that is looked at."""
+DEPTHS_MM = (SHEET_MM / 2, SHEET_MM, SPIKE_MM)
+"""At which it is asked whether the organ has ended."""
 SIDES = ((0.8, 2.2), (1.0, 2.6), (1.1, 3.4))
 """Limits of the shortest, middle and longest side of the bounding box over the cube root of the volume. For 212 livers
 of AMOS, BTCV, LiTS, MSD and WORD they are 1.05 to 1.64, 1.34 to 1.95 and 1.46 to 2.56; the rest is to spare."""
@@ -45,13 +47,12 @@ def thin_sheets(evidence: Evidence) -> dict[str, float]:
     Straight below 20,000 places, and exactly so: the local thickness on a lattice (Hildebrand and Rueegsegger 1997) is
     off by two spacings, and a lattice fine enough for 3 mm takes seconds.
     """
-    points, normals, _ = _places(_surface(evidence))
-    depths = np.array([SHEET_MM / 2, SHEET_MM])
-    return {"thin-sheets": 100 * float(_ends_within(_surface(evidence), points, normals, depths).mean())}
+    inside = _inside_below(_surface(evidence))
+    return {"thin-sheets": 100 * float((~inside[:, [depth <= SHEET_MM for depth in DEPTHS_MM]].all(axis=1)).mean())}
 
 
 def spikes(evidence: Evidence) -> dict[str, float]:
-    """Return the area in cm2 of needle-like parts.
+    """Return the area in cm2 of needle-like parts, and how far they reach away from all that is thicker, mm.
 
     A place lies on one if the organ below it is thinner than `SPIKE_MM` and the normals n of the surface within
     `SPIKE_MM` around look to all sides of an axis: their mean is shorter than 0.35, and the middle eigenvalue of the
@@ -61,9 +62,10 @@ def spikes(evidence: Evidence) -> dict[str, float]:
 
     surface = _surface(evidence)
     points, normals, each = _places(surface)
-    thin = np.flatnonzero(_ends_within(surface, points, normals, SPIKE_MM * np.array([0.25, 0.5, 1.0])))
+    ends = ~_inside_below(surface).all(axis=1)
+    thin = np.flatnonzero(ends)
     if not len(thin):
-        return {"spikes": 0.0}
+        return {"spikes": 0.0, "spikes-reach-mm": 0.0}
     pairs = cKDTree(points[thin]).sparse_distance_matrix(cKDTree(points), SPIKE_MM, output_type="ndarray")
     rows, around = pairs["i"], normals[pairs["j"]]
     count = np.bincount(rows, minlength=len(thin))
@@ -74,7 +76,11 @@ def spikes(evidence: Evidence) -> dict[str, float]:
     length = np.linalg.norm([mean(around[:, k]) for k in range(3)], axis=0)
     tensor = np.moveaxis(np.array([[mean(around[:, i] * around[:, j]) for i in range(3)] for j in range(3)]), 2, 0)
     middle = np.linalg.eigvalsh(tensor)[:, 1]
-    return {"spikes": float(((length < 0.35) & (middle > 0.3)).sum()) * each / 100}
+    needles = thin[(length < 0.35) & (middle > 0.3)]
+    reach = 0.0
+    if len(needles) and not ends.all():
+        reach = float(cKDTree(points[~ends]).query(points[needles])[0].max())
+    return {"spikes": len(needles) * each / 100, "spikes-reach-mm": reach}
 
 
 def handles(evidence: Evidence) -> dict[str, float]:
@@ -124,13 +130,14 @@ def _places(surface: Surface) -> tuple[Points, Points, float]:
     return points, normals, area(surface) / POINTS
 
 
-def _ends_within(surface: Surface, points: Points, normals: Points, depths: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell for each place [n] whether one of the points straight below it, at these depths in mm, is outside."""
+@lru_cache(maxsize=1)
+def _inside_below(surface: Surface) -> NDArray[np.bool_]:
+    """Tell for each place and each of `DEPTHS_MM` [n, 3] whether the point as far straight below it is inside."""
     from shapegen.geometry.sdf import occupancy
 
-    below = points - depths[:, None, None] * normals
-    inside = occupancy(surface, below.reshape(-1, 3)).reshape(len(depths), -1)
-    return np.asarray(~inside.all(axis=0))
+    points, normals, _ = _places(surface)
+    below = points - np.array(DEPTHS_MM)[:, None, None] * normals
+    return np.asarray(occupancy(surface, below.reshape(-1, 3)).reshape(len(DEPTHS_MM), -1).T)
 
 
 def _surface(evidence: Evidence) -> Surface:

@@ -109,12 +109,14 @@ class Rules:
         doubtful = self._doubt(probability if not findings else repaired) if not left else None
         if doubtful is not None:
             findings, left = [*findings, doubtful], [doubtful]
-        findings.sort(key=lambda finding: -SEVERITY[finding.verdict])
-        after = worst(left) if any(finding.mended for finding in findings) else None
-        return Judgement(worst(findings), after, tuple(findings), probability)
+        verdict = named(findings, probability)
+        findings.sort(key=lambda finding: (finding.verdict != verdict, -SEVERITY[finding.verdict]))
+        after = named(left, repaired) if any(finding.mended for finding in findings) else None
+        return Judgement(verdict, after, tuple(findings), probability)
 
     def _doubt(self, probability: Mapping[Verdict, float] | None) -> Finding | None:
-        """Object to a shape that no check objects to, where the classifier thinks it is not ok."""
+        """Object to a shape that no check objects to, where the classifier thinks it is not ok; it names a class that
+        is likelier than all others together."""
         if probability is None or probability["ok"] >= self.sure:
             return None
         likely = max((v for v in VERDICTS if v in probability and v != "ok"), key=lambda v: probability[v])
@@ -122,7 +124,18 @@ class Rules:
             f"no check objects, but shapes with such measures are ok in {probability['ok']:.0%} of cases only "
             f"({likely} in {probability[likely]:.0%})"
         )
-        return Finding("classifier", "not_sure", 1 - probability["ok"], 1 - self.sure, text)
+        verdict: Verdict = likely if probability[likely] > 0.5 else "not_sure"
+        return Finding("classifier", verdict, 1 - probability["ok"], 1 - self.sure, text)
+
+
+def named(findings: Sequence[Finding], probability: Mapping[Verdict, float] | None) -> Verdict:
+    """Return the class of a shape with these objections: where they are of several classes, which of them is the most
+    likely one; without a classifier the most severe. A fragment is cut, and unlike the organ; a wrong organ may be cut
+    too; the flat top of a staircase is like a cut."""
+    classes = {finding.verdict for finding in findings} - {"not_sure"}
+    if probability is None or len(classes) < 2:
+        return worst(findings)
+    return max(classes, key=lambda verdict: (probability.get(verdict, 0.0), SEVERITY[verdict]))
 
 
 def unmended(measures: Measures, checks: Sequence[Check]) -> Measures:
