@@ -14,9 +14,10 @@ from shapegen.geometry.sdf import occupancy
 from shapegen.geometry.surface import Surface, edge_use, is_closed, is_oriented, signed_volume
 from shapegen.parts.export import PALETTE, write_parts
 from shapegen.parts.fields import GRID, TRUNCATION, band_of, interpolate, part_fields, spread_out
+from shapegen.parts.fitting import PENALTIES, fit_model, left_out
 from shapegen.parts.labels import canonical_labels, lattice, tiles
 from shapegen.parts.measures import agreement, dice, neighbours, pieces, shares, typical_neighbours
-from shapegen.parts.model import PENALTIES, PartModel, _left_out, fit_model
+from shapegen.parts.model import PartModel
 from shapegen.parts.partition import divide, without_islands
 from shapegen.parts.scene import write_scene
 from shapegen.parts.walls import walls_of
@@ -217,7 +218,7 @@ def test_the_shape_tells_its_parts_as_far_as_it_does(population, fitted):
     assert facts["explained_by_axes"] > 0.95
 
 
-def test_draws_vary_as_the_shapes_that_were_left_out(population, fitted):
+def test_draws_vary_as_the_shapes_that_wereleft_out(population, fitted):
     latents, planes, _ = population
     model, _ = fitted
     drawn = np.array([model.draw(latents[33], seed=seed) for seed in range(200)])
@@ -261,7 +262,7 @@ def test_residuals_of_left_out_rows_are_those_of_a_fit_without_them():
     y = rng.standard_normal((9, 3))
     y -= y.mean(axis=0)
     blocks = [np.array([0, 4]), np.array([1]), np.array([2, 3, 5]), np.array([6, 7, 8])]
-    found = _left_out(x, y, PENALTIES[4], blocks)
+    found = left_out(x, y, PENALTIES[4], blocks)
     for block in blocks:
         rest = np.setdiff1d(np.arange(9), block)
         # the intercept is not penalised
@@ -269,6 +270,19 @@ def test_residuals_of_left_out_rows_are_those_of_a_fit_without_them():
         penalty = PENALTIES[4] * np.diag([0.0, 1, 1, 1, 1])
         weights = np.linalg.solve(design.T @ design + penalty, design.T @ y[rest])
         np.testing.assert_allclose(found[block], y[block] - np.column_stack([np.ones(len(block)), x[block]]) @ weights)
+
+
+def test_held_out_shapes_whose_latents_mislead_make_the_penalty_larger(population, fitted):
+    latents, _, labels = population
+    logits = np.stack([part_fields(each, PARTS) for each in labels[:40:2]])
+    given = {"parts": PARTS, "band": band_of(labels), "groups": [str(k) for k in range(16)], "axes": 8}
+    honest, lying = latents[32::2], -latents[32::2]
+    chosen = [
+        fit_model(latents[:32:2], logits[:16], held_out=held_out, **given)[1]
+        for held_out in ((honest, logits[16:]), (3 * lying, logits[16:]))
+    ]
+    assert chosen[1]["penalty"] > 3 * chosen[0]["penalty"]
+    assert chosen[1]["explained_by_shape"] < chosen[0]["explained_by_shape"]
 
 
 def test_latents_that_never_vary_tell_nothing(population):

@@ -14,8 +14,8 @@ from shapegen.data.population import Population, Shape
 from shapegen.errors import ConfigError, NoUsableDataError, UnusableItemError
 from shapegen.parallel import each, worker_count
 from shapegen.parts.fields import band_of, part_fields
+from shapegen.parts.fitting import fit_model
 from shapegen.parts.labels import Labels, canonical_labels
-from shapegen.parts.model import fit_model
 from shapegen.protocols import HasParts, Item
 from shapegen.store import read_arrays, read_tensors, sha256_json, write_arrays, write_json
 
@@ -70,22 +70,26 @@ def learn_parts(run: Run, folder: Path, layout: LatentLayout) -> None:
         )
     codes = read_tensors(run.require("fit", needed_by="train") / "codes.safetensors")["codes"]
     number = {shape.id: row for row, shape in enumerate(population)}
-    rows = [number[shape.id] for shape in train]
-    lattices = [read_lattice(folder, shape) for shape in train]
+    latents = latent_rows(layout, codes, np.array([shape.placement.scale for shape in population]))
     parts = sorted(organ.parts)
+    validation = [shape for shape in population.of("validation") if shape.id not in skipped]
+    lattices = [read_lattice(folder, shape) for shape in (*train, *validation)]
+    logits = np.stack([part_fields(labels, parts) for labels in lattices])
+    rows, lattices = [number[shape.id] for shape in (*train, *validation)], lattices[: len(train)]
     model, facts = fit_model(
-        latent_rows(layout, codes, np.array([shape.placement.scale for shape in population]))[rows],
-        np.stack([part_fields(labels, parts) for labels in lattices]),
+        latents[rows[: len(train)]],
+        logits[: len(train)],
         parts=parts,
         band=band_of(lattices),
         groups=[shape.group for shape in train],
         axes=run.config.parts.axes,
+        held_out=(latents[rows[len(train) :]], logits[len(train) :]),
     )
     write_arrays(folder / FOLDER / FILE, model.state())
     names = {str(part): organ.parts[part] for part in parts}
     write_json(folder / FOLDER / FACTS, {"names": names, "skipped": skipped, "training_shapes": len(train), **facts})
     run.note(
-        f"parts: learned from {len(train)} shapes; left out in turn, the shape tells "
+        f"parts: learned from {len(train)} shapes; of shapes left out, the shape tells "
         f"{max(0.0, facts['explained_by_shape']):.0%} of how their parts vary"
     )
 
