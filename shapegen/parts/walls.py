@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shapegen.geometry.surface import Points, Surface
 from shapegen.parts.partition import Partition
+from shapegen.parts.tetrahedra import CASES
 
 Index = NDArray[np.int64]
 
@@ -18,47 +19,6 @@ _STEPS = np.array([np.eye(3, dtype=np.int64)[list(order)] for order in itertools
 division), and neighbouring cells divide their common face alike."""
 _NEAR = 0.05
 """Walls keep this share of an edge away from its ends, so that no face is without area."""
-
-# By which of the four corners, sorted by label, have equal labels (1: as the one before): the triangles, each with the
-# two corners that it parts, and its points, each the mean of some corners' edge points: two corners name an edge, three
-# a face with three labels, four the middle. Two labels: one triangle or two. Three: the wall's edge runs through the
-# two faces that have all three. Four: all six walls meet in the middle.
-_Triangle = tuple[tuple[int, int], tuple[tuple[int, ...], ...]]
-
-
-def _quad(parted: tuple[int, int], *points: tuple[int, ...]) -> list[_Triangle]:
-    a, b, c, d = points
-    return [(parted, (a, b, c)), (parted, (a, c, d))]
-
-
-def _three(twice: tuple[int, int], one: int, other: int) -> list[_Triangle]:
-    a, b = twice
-    first, second = tuple(sorted((a, one, other))), tuple(sorted((b, one, other)))
-    edges = {key: tuple(sorted(key)) for key in ((a, one), (b, one), (a, other), (b, other), (one, other))}
-    return [
-        ((one, other), (edges[one, other], first, second)),
-        *_quad((a, one), edges[a, one], edges[b, one], second, first),
-        *_quad((a, other), edges[a, other], edges[b, other], second, first),
-    ]
-
-
-def _four() -> list[_Triangle]:
-    found = []
-    for a, b in itertools.combinations(range(4), 2):
-        c, d = (k for k in range(4) if k not in (a, b))
-        found += _quad((a, b), (a, b), tuple(sorted((a, b, c))), (0, 1, 2, 3), tuple(sorted((a, b, d))))
-    return found
-
-
-_CASES: dict[tuple[int, int, int], list[_Triangle]] = {
-    (1, 1, 0): [((0, 3), ((0, 3), (1, 3), (2, 3)))],
-    (0, 1, 1): [((0, 1), ((0, 1), (0, 2), (0, 3)))],
-    (1, 0, 1): _quad((0, 2), (0, 2), (0, 3), (1, 3), (1, 2)),
-    (1, 0, 0): _three((0, 1), 2, 3),
-    (0, 1, 0): _three((1, 2), 0, 3),
-    (0, 0, 1): _three((2, 3), 0, 1),
-    (0, 0, 0): _four(),
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +55,7 @@ def walls_of(divided: Partition) -> Walls:
     corners, labels = np.take_along_axis(corners, order, axis=1), np.take_along_axis(labels, order, axis=1)
     equal = (labels[:, 1:] == labels[:, :-1]).astype(np.int64)
     keys, sides, first = [], [], []
-    for pattern, triangles in _CASES.items():
+    for pattern, triangles in CASES.items():
         own = np.flatnonzero((equal == pattern).all(axis=1))
         for (a, b), points in triangles:
             chosen = corners[own]
