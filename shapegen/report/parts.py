@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 6
 VIEWS: tuple[View, ...] = ("anterior", "inferior")
 PIXELS = 260
-SMOOTHING = 0.8
+SMOOTHING = 1.2
 """Of the parts on their lattice, in its steps: a line between two colours should not show the lattice's corners."""
 
 
