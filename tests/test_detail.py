@@ -12,10 +12,10 @@ import torch
 from shapegen.config import DetailConfig
 from shapegen.detail import calibrate, refit
 from shapegen.detail.calibrate import MOST, ROUNDS, _search, calibrated_gain, curvature_quantiles
-from shapegen.detail.displacement import draw_displacement
+from shapegen.detail.displacement import LIMIT, draw_displacement
 from shapegen.detail.learn import learn_detail
 from shapegen.detail.refit import Detail, with_detail
-from shapegen.detail.residual import Residual, curvature, residual_of
+from shapegen.detail.residual import Residual, bend, residual_of
 from shapegen.detail.statistics import DetailStatistics, measure
 from shapegen.detail.waves import draw_waves
 from shapegen.geometry.meshing import mesh_field
@@ -90,19 +90,36 @@ def test_waves_have_unit_variance_and_the_asked_correlation():
     assert here.mean() == pytest.approx(0, abs=0.05)
 
 
-def test_curvature_of_a_ball_is_one_over_its_radius():
-    found = curvature(ball, on_the_ball(50, 0), 0.02)
+def test_a_ball_is_as_curved_and_as_deep_as_it_is():
+    found, depth, gap = bend(ball, on_the_ball(50, 0), 0.02)
     assert found == pytest.approx(np.full(50, 1 / RADIUS), rel=0.02)
+    assert depth == pytest.approx(np.full(50, 0.02), rel=1e-3)
+    assert gap == pytest.approx(np.full(50, 0.02), rel=1e-3)
+
+
+def test_thin_plates_are_not_cut_and_narrow_gaps_not_bridged():
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (4000, 3)).astype(np.float32)
+    points[:, 2] = 0.02  # the upper face of a plate of thickness 0.04
+
+    def plate(xyz):
+        return (np.abs(xyz[:, 2]) - 0.02).clip(-0.1, 0.1)
+
+    statistics = known(gain=[1.0, 10.0, 1.0])
+    for field, sign in ((plate, -1), (lambda xyz: -plate(xyz), 1)):
+        drawn = draw_displacement(statistics, field, torch.Generator().manual_seed(0))(points)
+        # one step of 0.03 leads 0.01 beyond the middle, where the plate is 0.01 deep
+        assert (sign * drawn).max() == pytest.approx(LIMIT * 0.01, rel=1e-3)
+        assert (-sign * drawn).max() == pytest.approx(LIMIT * 0.03, rel=1e-3)
 
 
 @pytest.mark.parametrize("tail", [0.0, 0.5])
 def test_displacements_have_the_asked_size_and_heavy_tails_only_if_asked(tail):
     points = on_the_ball(2000, 0)
-    statistics = known(tail=tail, gain=[1.0, 2.0, 1.0])
+    statistics = known(tail=tail, deviation=[0.001, 0.001, 0.001], gain=[1.0, 2.0, 1.0])
     drawn = np.concatenate(
         [draw_displacement(statistics, ball, torch.Generator().manual_seed(seed))(points) for seed in range(40)]
     )
-    assert np.sqrt(np.mean(drawn**2)) == pytest.approx(0.008, rel=0.1)
+    assert np.sqrt(np.mean(drawn**2)) == pytest.approx(0.002, rel=0.1)
     kurtosis = np.mean(drawn**4) / np.mean(drawn**2) ** 2
     assert 2.7 < kurtosis < 3.4 if tail == 0 else kurtosis > 5
 

@@ -47,15 +47,24 @@ def residual_of(field: Field, shape: Shape) -> Residual:
     return Residual(points, outward, field)
 
 
-def curvature(field: Field, points: NDArray[np.float32], step: float) -> NDArray[np.float32]:
-    """Return the mean curvature [n], in 1 / canonical unit, of the level sets through points [n, 3], convex: > 0.
+def bend(
+    field: Field, points: NDArray[np.float32], step: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return how a distance field bends around points [n, 3], from points at distance `step`, below 0.1.
 
-    Half the Laplacian of a distance field, from the six points at distance `step` along the axes: what bends within
-    less than the step is not seen, and a truncated distance is exact while the step is below 0.1.
+    Returns:
+        - curvature [n], the mean curvature of the level set in 1 / canonical unit, positive where convex: half the
+          Laplacian, from six points along the axes; what bends within less than the step is not seen.
+        - depth [n], how much the field falls over one step inwards along its gradient, and
+        - gap [n], how much it rises over one outwards; both about the step, less where the shape, or what is left free
+          by it, is thinner than two steps, and never below 0.
     """
-    around = sum(
-        field((points + sign * step * np.eye(3, dtype=np.float32)[axis]).astype(np.float32))
-        for axis in range(3)
-        for sign in (-1, 1)
-    )
-    return (around - 6 * field(points)) / np.float32(2 * step**2)
+    here = field(points)
+    axes = np.eye(3, dtype=np.float32) * np.float32(step)
+    up = np.stack([field(points + axis) for axis in axes], axis=1)
+    down = np.stack([field(points - axis) for axis in axes], axis=1)
+    curvature = ((up + down).sum(axis=1) - 6 * here) / np.float32(2 * step**2)
+    slope = up - down
+    normal = np.float32(step) * slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
+    depth, gap = here - field(points - normal), field(points + normal) - here
+    return curvature, depth.clip(0), gap.clip(0)

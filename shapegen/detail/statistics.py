@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shapegen.detail.residual import Residual, curvature
+from shapegen.detail.residual import Residual, bend
 from shapegen.inr.field import TRUNCATION
 
 BINS = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
@@ -63,18 +63,19 @@ class DetailStatistics:
 
 
 def measure(residuals: Sequence[Residual]) -> DetailStatistics:
-    """Measure the statistics of residuals; each shape counts by its number of points.
+    """Measure the statistics of residuals; each shape counts by its number of points, of which it needs two.
 
     Raises:
         ValueError: there are none.
     """
+    residuals = [each for each in residuals if len(each.points) > 1]
     if not residuals:
         raise ValueError("expected the residuals of at least one shape, got none")
     everywhere = [each.outward / max(float(np.sqrt(np.mean(each.outward**2))), 1e-12) for each in residuals]
     distance, correlation, pairs = _correlation([each.points for each in residuals], everywhere)
     lengths, shares = _fit(distance, correlation, pairs)
     step = min(float(shares @ lengths), TRUNCATION / 2)
-    bent = np.concatenate([curvature(each.field, each.points, step) for each in residuals])
+    bent = np.concatenate([bend(each.field, each.points, step)[0] for each in residuals])
     outward = np.concatenate([each.outward for each in residuals])
     place = np.searchsorted(np.quantile(bent, BINS), bent, side="right")
     used = np.unique(place)
