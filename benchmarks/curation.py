@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from shapegen.curation.classifier import CLASSES, PRIOR, balanced, load_classifier
+from shapegen.curation.classifier import PRIOR, balanced, load_classifier
 from shapegen.curation.corpus import Example, make_corpus
 from shapegen.curation.examine import checks
+from shapegen.curation.examples import CLASSES
 from shapegen.curation.triage import Rules, unmended
 from shapegen.curation.verdicts import Verdict
 from shapegen.metrics.statistics import wilson_interval
@@ -199,7 +200,7 @@ def main() -> None:
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--others", help="WORD's folder")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=60, help="livers of each source")
+    parser.add_argument("--most", type=int, action="append", help="livers of each source: one number, or one for each")
     parser.add_argument("--damages", type=int, default=2, help="ways to damage each as a label map")
     parser.add_argument("--meshes", type=int, default=2, help="ways to damage every second one as a mesh")
     parser.add_argument("--others-most", type=int, default=8, help="scans of which other organs are taken")
@@ -209,10 +210,11 @@ def main() -> None:
     options = parser.parse_args()
     organ, cache, workers = build(LiverConfig()), options.work, options.workers
     made: list[Example] = []
-    for source in options.data:
+    counts = options.most or [60]
+    for source, most in zip(options.data, counts * len(options.data) if len(counts) == 1 else counts, strict=True):
         made += make_corpus(
             organ,
-            drawn(organ.scan([source])[0], options.most),
+            drawn(organ.scan([source])[0], most),
             damages=options.damages,
             meshes=options.meshes,
             seed=1,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from shapegen.curation import corpus, examine
-from shapegen.curation.corpus import GOOD, GOOD_MESH, coarser, make_corpus
+from shapegen.curation.corpus import GOOD, GOOD_MESH, make_corpus
+from shapegen.curation.damage_masks import coarser
 from shapegen.curation.raw import Mask, RawShape
 from shapegen.progress import Bars
 from shapegen.protocols import Item

@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from shapegen.cli import app
-from shapegen.curation.classifier import CLASSES, DECIDED, Examples
+from shapegen.curation.classifier import DECIDED
 from shapegen.curation.decisions import Decision, final_verdict, read_decisions, write_decision
 from shapegen.curation.examine import checks
+from shapegen.curation.examples import CLASSES, Examples
 from shapegen.curation.folder import decided_examples, put_right, read_curation, signs_matrix
 from shapegen.curation.report import write_lists, write_report
 from shapegen.curation.sort import sort_data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shapegen.curation.mask_checks import CHECKS, cavities, crumbs, ragged, scan_border, slices, tunnels
+from shapegen.curation.mask_checks import CHECKS, cavities, crumbs, scan_border, slices, tunnels
 from shapegen.curation.raw import Evidence, Mask, RawShape
 
 BY_NAME = {check.name: check for check in CHECKS}
@@ -88,17 +88,12 @@ def test_repeated_slices_count_as_one():
     assert slices(evidence(BALL, spacing=(0.7, 0.7, 5)))["thick-slices"] == pytest.approx(5, rel=0.1)
 
 
-def test_spikes_and_notches_make_it_ragged():
-    smooth = ragged(evidence(BALL))
-    assert smooth["ragged"] < 2
-    inside = BALL.copy()
-    inside[22:24, 22:24, :] = True
-    spiked = ragged(evidence(inside))
-    added = 100 * (inside.sum() - BALL.sum()) / inside.sum()
-    assert spiked["ragged-thin"] - smooth["ragged-thin"] == pytest.approx(added, abs=0.5)
-    inside = BALL.copy()
-    inside[22:24, :, 24:] = False
-    assert ragged(evidence(inside))["ragged-gaps"] > smooth["ragged-gaps"] + 0.5
+def test_slices_too_far_apart_are_not_mended():
+    apart = evidence(BALL, spacing=(2.0, 2.0, 10.0))
+    found = BY_NAME["far-slices"].finding(BY_NAME["far-slices"].measure(apart))
+    assert found is not None
+    assert (found.measure, found.mended) == (pytest.approx(10, rel=0.05), False)
+    assert BY_NAME["thick-slices"].finding(slices(apart)).mended
 
 
 def test_volume_of_the_measures_does_not_depend_on_the_array_order():

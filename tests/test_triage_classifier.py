@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shapegen.curation.classifier import CLASSES, PRIOR, Examples, TriageClassifier, balanced, load_classifier
+from shapegen.curation.classifier import PRIOR, TriageClassifier, balanced, load_classifier
+from shapegen.curation.examples import CLASSES, Examples
 from shapegen.errors import CorruptFileError
 from shapegen.store import write_arrays
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shapegen.curation.classifier import Examples
 from shapegen.curation.corpus import GOOD, Example, make_corpus
 from shapegen.curation.examine import checks
+from shapegen.curation.examples import Examples
 from shapegen.curation.relations import Relations, relate
 from shapegen.curation.triage import Measures, Rules, unmended
 from shapegen.curation.verdicts import Verdict

@@ -65,6 +65,17 @@ def euler(inside: Inside) -> int:
     return total
 
 
+def largest(inside: Inside) -> tuple[Inside, NDArray[np.int64]]:
+    """Return the largest component (26 neighbours) and the sizes of all; nothing of nothing."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3), dtype=bool))
+    if count == 0:
+        return inside, np.zeros(0, dtype=np.int64)
+    sizes = np.bincount(labels.ravel())[1:]
+    return labels == int(sizes.argmax()) + 1, sizes
+
+
 def hidden(body: Inside) -> tuple[Inside, NDArray[np.int64]]:
     """Return the cavities (6 neighbours) of a body with an empty margin, and their sizes in voxels."""
     from scipy import ndimage

@@ -12,7 +12,7 @@ import numpy as np
 from shapegen.curation import examine
 from shapegen.curation.change import Change, change
 from shapegen.curation.damage import Damage
-from shapegen.curation.damage_masks import MASK_DAMAGES
+from shapegen.curation.damage_masks import MASK_DAMAGES, coarser
 from shapegen.curation.damage_meshes import MESH_DAMAGES
 from shapegen.curation.raw import Evidence, Mask, RawShape
 from shapegen.curation.verdicts import Verdict
@@ -30,8 +30,6 @@ VERSION = 2
 """Of the damages and of what is kept of them: raised whenever one changes, so that the cache is made anew."""
 GOOD, GOOD_MESH = "undamaged", "undamaged-mesh"
 """The second is the surface of the first, read as a mesh file."""
-FINE_MM = 2.2
-"""Voxels of the masks that are damaged are at most so wide, where the file's are narrower."""
 MESH_VOXELS = 2.0
 """Edge of the grid on which surfaces to be damaged are extracted, in the organ's own: as fine as meshes in files."""
 
@@ -217,21 +215,6 @@ def _measure(
     except UnusableItemError as error:
         row["reason"] = str(error)
     write_json(way.path.with_suffix(".json"), row)
-
-
-def coarser(mask: Mask) -> Mask:
-    """Take every second or third voxel along axes with fine spacing: damage is centimetres large, and costs less."""
-    every = np.maximum(1, np.floor(FINE_MM / mask.spacing)).astype(int)
-    affine = mask.affine.copy()
-    affine[:3, :3] *= every
-    i, j, k = (slice(None, None, int(step)) for step in every)
-    inside = mask.inside[i, j, k]
-    # Free voxels between organ and end of the scan stay free ones: what touches the end must go on doing so, only that.
-    before = [-(-start // step) for start, step in zip(mask.offset, every, strict=True)]
-    ends = zip(mask.full_shape, mask.offset, mask.inside.shape, every, strict=True)
-    behind = [-(-(full - start - size) // step) for full, start, size, step in ends]
-    sizes = zip(before, inside.shape, behind, strict=True)
-    return Mask.cropped(inside, affine, [int(n) for n in before], [int(m + n + o) for m, n, o in sizes])
 
 
 def _read(item: Item, way: _Way) -> Example:

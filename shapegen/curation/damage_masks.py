@@ -1,4 +1,4 @@
-"""More damages of masks than in `damage`: cavities and half turns; and the list of all."""
+"""More damages of masks than in `damage`: cavities, half turns and lost spacings; the list of all; coarser masks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from shapegen.curation.raw import Mask
 
 FACTORS = (0.1, 0.001, 10.0, 1.45, 0.68)
 """Of lengths: units mixed up, and lost spacings as far from the truth as a CT's can be."""
+
+
+FINE_MM = 2.2
+"""Voxels of the masks that are damaged are at most so wide, where the file's are narrower."""
 
 
 def cavities(mask: Mask, grade: float, rng: np.random.Generator) -> Mask:
@@ -57,6 +61,21 @@ MASK_DAMAGES: Sequence[Damage[Mask]] = (
     Damage("turned", "require_edit", (0.0, 1.0), True, turned),
     Damage("rescaled", "nope", (0.0, 1.0), False, by_factor),
 )
+
+
+def coarser(mask: Mask) -> Mask:
+    """Take every second or third voxel along axes with fine spacing: damage is centimetres large, and costs less."""
+    every = np.maximum(1, np.floor(FINE_MM / mask.spacing)).astype(int)
+    affine = mask.affine.copy()
+    affine[:3, :3] *= every
+    i, j, k = (slice(None, None, int(step)) for step in every)
+    inside = mask.inside[i, j, k]
+    # Free voxels between organ and end of the scan stay free ones: what touches the end must go on doing so, only that.
+    before = [-(-start // step) for start, step in zip(mask.offset, every, strict=True)]
+    ends = zip(mask.full_shape, mask.offset, mask.inside.shape, every, strict=True)
+    behind = [-(-(full - start - size) // step) for full, start, size, step in ends]
+    sizes = zip(before, inside.shape, behind, strict=True)
+    return Mask.cropped(inside, affine, [int(n) for n in before], [int(m + n + o) for m, n, o in sizes])
 
 
 def _distance(shape: tuple[int, ...], place: NDArray[np.int64], spacing: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,8 +19,8 @@ from shapegen.store import read_arrays, read_json, sha256_file, sha256_json, wri
 
 if TYPE_CHECKING:
     from shapegen.curation.check import Check
-    from shapegen.curation.classifier import Examples
     from shapegen.curation.curate import Curation
+    from shapegen.curation.examples import Examples
     from shapegen.geometry.surface import Surface
     from shapegen.metrics.measured import Bar
 
@@ -151,7 +151,8 @@ def decided_examples(folder: Path, checks: Sequence[Check]) -> Examples | None:
     Raises:
         CorruptFileError: the folder's files are damaged.
     """
-    from shapegen.curation.classifier import DECIDED, Examples
+    from shapegen.curation.classifier import DECIDED
+    from shapegen.curation.examples import Examples
     from shapegen.curation.triage import unmended
 
     decisions = read_decisions(folder)
