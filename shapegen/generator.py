@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 FILE = "generator.safetensors"
 """What `train` writes: the generator's state as `generator.*`, the latents' standardisation as `scaler.*`."""
 
+_GRID = 1024
+"""Codes are rounded to so many steps of a unit before detail: else a last digit, which may change with the number of
+samples drawn at once, would come out of the refit as other detail."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -76,10 +80,11 @@ class Generator:
         The detail of number i depends on (seed, i) and its code alone.
         """
         for number, (code, scale) in enumerate(zip(codes, scales.tolist(), strict=True)):
-            weights = self.space.decode(code[None])[0]
-            if self.detail is not None:
-                own = derived_seed(seed, "sample", number)
-                weights = with_detail(self.inr, weights.to(self.device), self.detail, seed=own)
+            if self.detail is None:
+                weights = self.space.decode(code[None])[0]
+            else:
+                weights = self.space.decode((code[None] * _GRID).round() / _GRID)[0].to(self.device)
+                weights = with_detail(self.inr, weights, self.detail, seed=derived_seed(seed, "sample", number))
             field = numpy_field(self.inr, weights.to(self.device))
             canonical = mesh_field(field, resolution=resolution)
             surface = Placement(scale).to_mm(canonical) if canonical is not None else None

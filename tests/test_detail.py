@@ -231,7 +231,7 @@ def test_search_finds_the_gains_of_a_bent_misfit_and_stays_within_its_limits():
 
 def test_calibration_strengthens_detail_that_is_too_weak(ellipsoid, monkeypatch):
     """The truth is the same ellipsoid under a displacement three times as strong as what was measured."""
-    for name, value in {"RESOLUTION": 48, "NEAR": 4000, "FAR": 1500, "ANYWHERE": 2500}.items():
+    for name, value in {"RESOLUTION": 48, "AROUND": ((4000, 0.25), (1500, 1.0)), "ANYWHERE": 2500}.items():
         monkeypatch.setattr(refit, name, value)
     monkeypatch.setattr(calibrate, "RESOLUTION", 48)
     inr, weights = ellipsoid

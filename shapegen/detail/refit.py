@@ -21,10 +21,11 @@ from shapegen.store import derived_seed
 
 RESOLUTION = 96
 """Of the mesh from which points are drawn."""
-NEAR, FAR, ANYWHERE = 28_000, 12_000, 16_000
-"""Points close to the surface, around it, and in the whole cube."""
-SPREADS = (0.25, 1.0)
-"""Standard deviations of the first two about the surface, correlation lengths."""
+AROUND = ((28_000, 0.25), (8_000, 1.0), (8_000, 3.0))
+"""Points about the surface, and their standard deviation from it in correlation lengths. The last keep holes and
+islands from forming just beyond what is displaced."""
+ANYWHERE = 12_000
+"""Points in the whole cube."""
 TAPER = 0.7
 """A displacement fades with the distance from the surface, as a normal density of this standard deviation, correlation
 lengths: so no island can form where the field is small without a surface, and what lies beyond stays as it was."""
@@ -63,14 +64,16 @@ def with_detail(inr: nn.Module, weights: Tensor, detail: Detail, *, seed: int) -
     generator = torch.Generator().manual_seed(derived_seed(seed, "detail"))
     displacement = draw_displacement(detail.statistics, field, generator)
     rng = np.random.default_rng(derived_seed(seed, "detail points"))
-    on, _ = sample_points(largest_component(surface)[0], NEAR + FAR, rng)
+    counts = [count for count, _ in AROUND]
+    spreads = [spread for _, spread in AROUND]
+    on, _ = sample_points(largest_component(surface)[0], sum(counts), rng)
     length = float(detail.statistics.step)
-    spread = length * np.repeat(SPREADS, (NEAR, FAR))[:, None]
+    spread = length * np.repeat(spreads, counts)[:, None]
     around = np.clip(on + spread * rng.standard_normal(on.shape), -0.5, 0.5).astype(np.float32)
     anywhere = rng.uniform(-0.5, 0.5, (ANYWHERE, 3)).astype(np.float32)
     distance = field(around)
     outward = displacement(around)
-    outward -= outward[:NEAR].mean()
+    outward -= outward[: counts[0]].mean()
     target = distance - outward * np.exp(-(distance**2) / (2 * (TAPER * length) ** 2))
     order = rng.permutation(len(around) + ANYWHERE)
     points = np.concatenate([around, anywhere])[order]

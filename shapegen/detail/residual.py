@@ -17,7 +17,7 @@ Field = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 NEAR = 0.006
 """Samples no farther from the true surface than this (canonical units) stand for it."""
 MOST = 1500
-"""Points of one shape: all pairs of them are compared."""
+"""Points of one shape."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,8 @@ BINS = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98)
 """Quantiles of the curvature between which residuals are put together: finest at creases and edges."""
 LENGTHS = np.geomspace(0.005, 0.08, 9)
 """Correlation lengths that are offered to the fit, canonical units."""
+PAIRED = 800
+"""Points of each shape of which all pairs are compared."""
 TAIL = 0.8
 """Largest spread of the logarithm of the local amplitude; a normal residual has 0."""
 
@@ -109,9 +111,10 @@ def _correlation(
 
     edges = np.linspace(0, 3 * LENGTHS[-1], 49)
     total, count = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    for xyz, value in zip(points, values, strict=True):
-        apart = pdist(xyz.astype(np.float64))
-        first, second = np.triu_indices(len(xyz), 1)
+    for xyz, whole in zip(points, values, strict=True):
+        value = whole[:PAIRED]
+        apart = pdist(xyz[:PAIRED].astype(np.float64))
+        first, second = np.triu_indices(len(value), 1)
         total += np.histogram(apart, edges, weights=value[first].astype(np.float64) * value[second])[0]
         count += np.histogram(apart, edges)[0]
     seen = count > 0
