@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def test_the_classifier_names_a_class_that_is_likelier_than_all_others_together(
     assert RULES.judge(FINE, probability={**doubt, "cut": 0.4, "nope": 0.3}).verdict == "not_sure"
 
 
-def test_of_objections_of_several_classes_the_likeliest_names_the_shape():
+def test_of_cut_and_nope_the_likelier_names_the_shape():
     both = {**FINE, "border": {"border": 2.0}, "volume": {"volume": 2.0}}
     assert RULES.judge(both).verdict == "nope"
     likely = {"ok": 0.0, "cut": 0.5, "require_edit": 0.3, "nope": 0.2}
@@ -94,6 +95,20 @@ def test_of_objections_of_several_classes_the_likeliest_names_the_shape():
     assert RULES.judge(both, probability={**likely, "nope": 0.6}).verdict == "nope"
     # What no check objects to is not named, however likely.
     assert RULES.judge(both, probability={**likely, "require_edit": 0.9}).verdict == "cut"
+
+
+def test_edits_do_not_hide_a_cut_however_likely_they_are():
+    both = {**FINE, "border": {"border": 2.0}, "ragged": {"ragged": 2.0}}
+    likely = {"ok": 0.0, "cut": 0.1, "require_edit": 0.9, "nope": 0.0}
+    assert RULES.judge(both, probability=likely).verdict == "cut"
+
+
+def test_what_another_check_explains_is_no_objection():
+    steps = replace(check("steps", "require_edit"), explains=("border",))
+    rules = Rules((*CHECKS, steps))
+    cut = {**FINE, "border": {"border": 2.0}}
+    assert rules.judge({**cut, "steps": {"steps": 0.5}}).verdict == "cut"
+    assert rules.judge({**cut, "steps": {"steps": 2.0}}).verdict == "require_edit"
 
 
 def test_after_repair_the_classifier_is_asked_about_what_is_left():

@@ -28,6 +28,7 @@ class Check:
             are told with it and help the classifier.
         text: says in one sentence what the measures mean, for a shape that fails.
         mended: whether cleaning mends it, so that the cleaned surface may be ok again.
+        explains: checks that say nothing of a shape to which this one objects.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Check:
     measure: Callable[[Evidence], dict[str, float]]
     text: Callable[[Measures], str]
     mended: bool = False
+    explains: tuple[str, ...] = ()
 
     def applies(self, evidence: Evidence) -> bool:
         raw, clean = evidence.raw, evidence.clean

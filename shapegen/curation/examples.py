@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.curation.examine import checks
 from shapegen.curation.triage import Measures
 from shapegen.curation.verdicts import Verdict
 from shapegen.errors import CorruptFileError
@@ -96,9 +97,20 @@ class Examples:
         return Examples(names, arrays["features"], arrays["labels"], arrays["groups"], arrays["weights"])
 
 
+MOST_TIMES = 5.0
+
+
 def flat(measures: Measures) -> dict[str, float]:
-    """Return all measures of a shape by their own names, which begin with the check's."""
-    return {name: value for values in measures.values() for name, value in values.items()}
+    """Return all measures of a shape by their own names, which begin with the check's, and of each class how many times
+    the check that comes nearest to an objection is beyond its threshold (`objection-cut` and so on, at most 5): what
+    thresholds know already need not be learned from examples."""
+    found = {name: value for values in measures.values() for name, value in values.items()}
+    for check in checks():
+        if check.name in measures:
+            name, value = f"objection-{check.verdict}", found[check.name]
+            times = value / check.threshold if check.threshold > 0 else MOST_TIMES * (value > 0)
+            found[name] = max(found.get(name, 0.0), min(times, MOST_TIMES))
+    return found
 
 
 def matrix(measures: Sequence[Measures], names: Sequence[str]) -> NDArray[np.float32]:

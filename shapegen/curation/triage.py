@@ -87,7 +87,9 @@ class Rules:
                 finding = check.finding(measures[check.name], self.thresholds.get(check.name))
                 if finding is not None:
                     found.append(finding)
-        return found
+        objects = {finding.check for finding in found}
+        explained = {name for check in self.checks if check.name in objects for name in check.explains}
+        return [finding for finding in found if finding.check not in explained]
 
     def judge(
         self,
@@ -129,13 +131,12 @@ class Rules:
 
 
 def named(findings: Sequence[Finding], probability: Mapping[Verdict, float] | None) -> Verdict:
-    """Return the class of a shape with these objections: where they are of several classes, which of them is the most
-    likely one; without a classifier the most severe. A fragment is cut, and unlike the organ; a wrong organ may be cut
-    too; the flat top of a staircase is like a cut."""
-    classes = {finding.verdict for finding in findings} - {"not_sure"}
-    if probability is None or len(classes) < 2:
-        return worst(findings)
-    return max(classes, key=lambda verdict: (probability.get(verdict, 0.0), SEVERITY[verdict]))
+    """Return the class of a shape with these objections: the most severe, but of `cut` and `nope` the likelier one,
+    where a classifier tells. What planes leave of an organ is unlike it too, and another organ may be cut off."""
+    classes = {finding.verdict for finding in findings}
+    if probability is not None and {"cut", "nope"} <= classes:
+        return "cut" if probability["cut"] > probability["nope"] else "nope"
+    return worst(findings)
 
 
 def unmended(measures: Measures, checks: Sequence[Check]) -> Measures:
