@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any
 from shapegen.plugin import Config, Plugin, hookimpl
 
 if TYPE_CHECKING:
-    from shapegen.api import finetune, learn, list_plugins, open_run, sample
+    from shapegen.api import complete, finetune, learn, list_plugins, open_run, sample
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Plugin", "__version__", "finetune", "hookimpl", "learn", "list_plugins", "open_run", "sample"]
+__all__ = [
+    "Config",
+    "Plugin",
+    "__version__",
+    "complete",
+    "finetune",
+    "hookimpl",
+    "learn",
+    "list_plugins",
+    "open_run",
+    "sample",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -183,6 +183,65 @@ def _sample_organ(
     )
 
 
+def complete(
+    observation: str | Path,
+    *,
+    run: Run | str | Path | None = None,
+    organ: str | None = None,
+    n: int = 16,
+    out: str | Path,
+    noise_mm: float = 1.0,
+    scale: float = 1.0,
+    mesh_format: str = "ply",
+    resolution: int = 128,
+    seed: int = 0,
+) -> Any:
+    """Complete an organ of which a part was seen, as `shapegen complete` does, and return `completion.json`'s content.
+
+    Args:
+        observation: a partial mesh, a point cloud, or a label map with a few slices.
+        run: a run, or its folder, whose generator knows the organ.
+        organ: in place of a run: the organ whose pretrained generator does.
+        n: possible shapes to draw beside the most probable one.
+        out: folder for the results.
+        noise_mm: standard deviation of the points' error, mm.
+        scale: mm for one unit of a mesh or point cloud.
+        mesh_format: as `sample` has it.
+        resolution: cells of the meshing grid along each axis.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: not exactly one of run and organ is given, or its INR gives occupancies.
+        UnusableItemError: the file cannot be used, or no such organ fits it.
+        StageMissingError: the run is not trained.
+    """
+    from shapegen.completion.complete import complete as completed
+    from shapegen.completion.complete import steps_of, write_completion
+    from shapegen.completion.observation import read_observation
+    from shapegen.generator import load_generator
+    from shapegen.pretrained import pretrained_organ
+
+    if (run is None) == (organ is None):
+        raise ConfigError("complete needs the generator of a run or of an organ: give one of the two")
+    seen = read_observation(Path(observation), scale=scale, seed=seed)
+    if organ is not None:
+        catalog = discover()
+        pretrained = pretrained_organ(catalog, organ)
+        opened = pretrained.run(catalog)
+        generator = pretrained.generator(opened)
+    else:
+        opened = run if isinstance(run, Run) else open_run(run)  # type: ignore[arg-type]  # one of the two is given
+        generator = load_generator(opened, needed_by="complete")
+    with opened.progress("completing", steps_of(200)) as advance:
+        found = completed(
+            generator, seen, count=n, noise_mm=noise_mm, seed=seed, resolution=resolution, progress=advance
+        )
+    facts = {"observation": Path(observation).name, "points": len(seen.points), "noise_mm": noise_mm, "seed": seed}
+    return write_completion(
+        Path(out), found, mesh_format=mesh_format, facts={"organ": opened.config.organ.name, **facts}
+    )
+
+
 def list_plugins(kind: str | None = None) -> list[Entry]:
     """Return the plugins (of one kind) with their provenance.
 

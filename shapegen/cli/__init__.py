@@ -10,6 +10,7 @@ import typer
 from shapegen import __version__
 from shapegen.cli.check import check
 from shapegen.cli.compare import compare
+from shapegen.cli.complete import complete
 from shapegen.cli.curate import curate
 from shapegen.cli.export import export
 from shapegen.cli.fetch import fetch
@@ -49,7 +50,7 @@ def _main(
     pass
 
 
-for _command in (run, finetune, curate, prepare, fit, train, sample, evaluate, report, compare, export):
+for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
 for _command in (fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)

@@ -1,0 +1,191 @@
+"""Whole organs from part of one: the most probable shape, other possible ones, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shapegen.completion.observation import Observation
+from shapegen.completion.pose import Pose, find_poses, mean_shape
+from shapegen.completion.posterior import Posterior, draw
+from shapegen.completion.prior import Prior, prior_of
+from shapegen.data.placement import Placement
+from shapegen.errors import ConfigError, UnusableItemError
+from shapegen.geometry.meshing import mesh_field
+from shapegen.geometry.surface import Surface, signed_volume
+from shapegen.inr.field import numpy_field, output_kind
+
+if TYPE_CHECKING:
+    from shapegen.generator import Generator
+
+TRIAL_STEPS = 80
+"""Of each registered pose, before the best is drawn from."""
+MISFIT_MM = 6.0
+"""Median distance of what was seen from the most probable shape, above which it is no such organ: held-out livers that
+are seen in part come to 0.8 to 2 mm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion:
+    """What was found.
+
+    Args:
+        estimate: the most probable shape, mm, RAS, where the observation lies.
+        uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces.
+        draws: other possible shapes, mm, RAS; None where one is empty.
+        posterior: the INRs and poses; row 0 is the estimate.
+    """
+
+    estimate: Surface
+    uncertainty_mm: NDArray[np.float32]
+    draws: tuple[Surface | None, ...]
+    posterior: Posterior
+
+    def facts(self) -> dict[str, Any]:
+        """Return what there is to say in numbers."""
+        volumes = [signed_volume(each) / 1000 for each in self.draws if each is not None]
+        low, high = np.quantile(volumes, [0.1, 0.9]) if volumes else (np.nan, np.nan)
+        return {
+            "volume_ml": signed_volume(self.estimate) / 1000,
+            "volume_ml_80": [float(low), float(high)],
+            "misfit_mm": float(self.posterior.misfit_mm[0]),
+            "uncertainty_mm": {
+                "median": float(np.median(self.uncertainty_mm)),
+                "largest": float(self.uncertainty_mm.max()),
+            },
+            "draws": len(self.draws),
+            "empty": sum(each is None for each in self.draws),
+        }
+
+
+def complete(
+    generator: Generator,
+    seen: Observation,
+    *,
+    count: int = 16,
+    noise_mm: float = 1.0,
+    seed: int = 0,
+    steps: int = 200,
+    resolution: int = 128,
+    pose: Pose | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Completion:
+    """Complete an organ.
+
+    Args:
+        generator: of a run or of an organ, whose INR gives signed distances.
+        seen: part of the organ, mm, RAS, the patient lying as the axes say.
+        count: draws beside the estimate.
+        noise_mm: standard deviation of the points' error, mm.
+        seed: draw i depends on (seed, i) and the observation alone.
+        steps: of the optimisation.
+        resolution: cells of the meshing grid along each axis.
+        pose: where the organ lies, if that is known; else it is found.
+        progress: called with the number of steps done, of `steps_of` in all.
+
+    Raises:
+        ConfigError: the INR gives occupancies.
+        UnusableItemError: no such organ fits what was seen.
+    """
+    if output_kind(generator.inr) != "sdf":
+        raise ConfigError("completion needs an INR of signed distances, such as siren; this run's gives occupancies")
+    prior = prior_of(generator, count, seed=seed)
+    if pose is None:
+        pose = _best_pose(generator, prior, seen, noise_mm=noise_mm, seed=seed, progress=progress)
+    found = draw(
+        generator, prior, seen, pose, count=count, noise_mm=noise_mm, seed=seed, steps=steps, progress=progress
+    )
+    if float(found.misfit_mm[0]) > max(MISFIT_MM, 3 * noise_mm):
+        raise UnusableItemError(
+            f"what was seen lies {float(found.misfit_mm[0]):.1f} mm (median) from the most probable shape",
+            advice="check that it is this organ, in mm, with the patient upright in its axes; or give a larger --noise",
+        )
+    surfaces = [_surface(generator, found, row, resolution) for row in range(count + 1)]
+    estimate, *draws = surfaces
+    if estimate is None:
+        raise UnusableItemError("the most probable shape is empty", advice="give a larger part of the organ")
+    return Completion(estimate, _uncertainty(generator, found, estimate), tuple(draws), found)
+
+
+def steps_of(steps: int, pose: Pose | None = None) -> int:
+    """Return how many steps `complete` reports at most."""
+    from shapegen.completion.pose import BEST
+
+    return steps + (0 if pose else BEST * TRIAL_STEPS)
+
+
+def _best_pose(
+    generator: Generator,
+    prior: Prior,
+    seen: Observation,
+    *,
+    noise_mm: float,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> Pose:
+    """Return the registered pose from which the most probable shape fits best."""
+    mean, scale = mean_shape(generator, prior)
+    trials = []
+    for pose in find_poses(mean, scale, seen, seed=seed):
+        found = draw(
+            generator, prior, seen, pose, count=0, noise_mm=noise_mm, seed=seed, steps=TRIAL_STEPS, progress=progress
+        )
+        better = replace(pose, rotation=found.rotations[0].double().numpy(), centre=found.centres[0].double().numpy())
+        trials.append((float(found.loss[0]), better))
+    return min(trials, key=lambda each: each[0])[1]
+
+
+def placement_of(found: Posterior, row: int) -> Placement:
+    """Return where a draw lies."""
+    return Placement(
+        float(found.scales[row]), found.centres[row].double().numpy(), found.rotations[row].double().numpy()
+    )
+
+
+def _surface(generator: Generator, found: Posterior, row: int, resolution: int) -> Surface | None:
+    field = numpy_field(generator.inr, found.weights[row].to(generator.device))
+    canonical = mesh_field(field, resolution=resolution)
+    return placement_of(found, row).to_mm(canonical) if canonical is not None else None
+
+
+def _uncertainty(generator: Generator, found: Posterior, estimate: Surface) -> NDArray[np.float32]:
+    squares = []
+    for row in range(1, len(found.weights)):
+        place = placement_of(found, row)
+        field = numpy_field(generator.inr, found.weights[row].to(generator.device))
+        squares.append((field(place.to_canonical(estimate).vertices.astype(np.float32)) * place.scale) ** 2)
+    return np.sqrt(np.mean(squares, axis=0)) if squares else np.zeros(len(estimate.vertices), np.float32)
+
+
+def write_completion(out: Path, found: Completion, *, mesh_format: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write `estimate.<format>`, `uncertainty.ply` (coloured), `draws/`, `inrs.safetensors` and `completion.json`."""
+    from shapegen.completion.paint import write_painted
+    from shapegen.geometry.export import write_mesh
+    from shapegen.store import write_json, write_tensors
+
+    write_mesh(out / f"estimate.{mesh_format}", found.estimate)
+    write_painted(out / "uncertainty.ply", found.estimate, found.uncertainty_mm)
+    for number, surface in enumerate(found.draws):
+        if surface is not None:
+            write_mesh(out / f"draws/draw-{number:04d}.{mesh_format}", surface)
+    posterior = found.posterior
+    write_tensors(
+        out / "inrs.safetensors",
+        {
+            "weights": posterior.weights.contiguous(),
+            "codes": posterior.codes.contiguous(),
+            "scales": posterior.scales,
+            "rotations": posterior.rotations.contiguous(),
+            "centres": posterior.centres.contiguous(),
+            "uncertainty_mm": torch.from_numpy(found.uncertainty_mm),
+        },
+    )
+    result = {**facts, **found.facts()}
+    write_json(out / "completion.json", result)
+    return result

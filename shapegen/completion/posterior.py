@@ -1,0 +1,171 @@
+"""Latents and poses that agree with what was seen: randomise-then-optimise in the weight space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shapegen.completion.pose import Pose
+from shapegen.completion.prior import Prior, decoded
+from shapegen.inr.field import as_distance, evaluate
+from shapegen.inr.layout import parameter_layout
+from shapegen.store import derived_seed
+
+if TYPE_CHECKING:
+    from shapegen.completion.observation import Observation
+    from shapegen.generator import Generator
+
+MODEL_MM = 1.6
+"""What the weight space cannot hold of a liver that it has never seen (root mean square; docs/study.md), mm."""
+TURN, SHIFT_MM = 0.25, 25.0
+"""Spread of the rotation (radians) and shift around the registered pose, before anything was seen."""
+RATE = 0.08
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """Draws from what is possible.
+
+    Args:
+        codes: [n, tokens, width].
+        weights: [n, parameters] of the INRs.
+        scales: [n] mm for one canonical unit.
+        rotations: [n, 3, 3], and
+        centres: [n, 3] mm: canonical = rotation @ (mm - centre) / scale.
+        misfit_mm: [n], median distance of the surface points from the shape.
+        loss: [n], what was minimised.
+    """
+
+    codes: Tensor
+    weights: Tensor
+    scales: Tensor
+    rotations: Tensor
+    centres: Tensor
+    misfit_mm: Tensor
+    loss: Tensor
+
+
+def draw(
+    generator: Generator,
+    prior: Prior,
+    seen: Observation,
+    pose: Pose,
+    *,
+    count: int,
+    noise_mm: float,
+    seed: int,
+    steps: int = 200,
+    estimate: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Posterior:
+    """Draw shapes that agree with an observation.
+
+    Each draw is the minimum of
+
+        1/2 sum_j (d_j(u, pose) - e_j)^2 / s^2 + 1/2 |u - u_i|^2 + pose terms,   s^2 = noise^2 + `MODEL_MM`^2,
+
+    over u and the pose, where d_j is the INR's signed distance at point j in mm (of points inside or outside only what
+    contradicts), e_j ~ N(0, s^2) is fresh noise and u_i a fresh draw of the generator: exact for a Gaussian prior and a
+    linear field (Bardsley et al. 2014, "Randomize-then-optimize"; Oliver 1996), else an approximation.
+
+    Args:
+        generator: whose INR is a signed distance.
+        prior: of the generator, with at least `count` draws.
+        seen: m points in mm.
+        pose: where to begin.
+        count: draws.
+        noise_mm: standard deviation of the points' error, mm.
+        seed: draw i depends on (seed, i) alone.
+        steps: of Adam.
+        estimate: put the most probable shape (u_i = 0, e = 0) before the draws.
+        progress: called with the number of steps done.
+    """
+    device = torch.device(generator.device)
+    total = count + int(estimate)
+    points = torch.as_tensor(seen.points, dtype=torch.float32, device=device)
+    sides = torch.as_tensor(seen.sides, dtype=torch.float32, device=device)
+    spread = float(np.hypot(noise_mm, MODEL_MM))
+    noise, around, turns, shifts = _randomness(prior, len(points), count, seed, estimate)
+    noise, around = noise.to(device) * spread, around.to(device)
+    base = torch.as_tensor(pose.rotation, dtype=torch.float32, device=device)
+    centre = torch.as_tensor(pose.centre, dtype=torch.float32, device=device)
+    turns, shifts = turns.to(device) * TURN, shifts.to(device) * SHIFT_MM
+    u = around.clone().requires_grad_()
+    turn = torch.zeros(total, 3, device=device, requires_grad=True)
+    shift = torch.zeros(total, 3, device=device, requires_grad=True)
+    rates: list[dict[str, Any]] = [
+        {"params": [u]},
+        {"params": [turn], "lr": 0.01},
+        {"params": [shift], "lr": 0.5},
+    ]
+    optimiser = torch.optim.Adam(rates, RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=0.0)
+    layout = parameter_layout(generator.inr)
+    known = sides == 0
+
+    def distances() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        codes, weights, scales = decoded(generator, prior, u)
+        rotation = torch.linalg.matrix_exp(_cross_matrix(turn)) @ base
+        local = (points[None] - centre - shift[:, None]) @ rotation.transpose(1, 2) / scales[:, None, None]
+        output = evaluate(generator.inr, weights, local, layout=layout)
+        beyond = (local.abs() - 0.5).clamp(min=0).norm(dim=-1)  # the field is only known within the cube
+        return (as_distance(generator.inr, output) + beyond) * scales[:, None], codes, weights, scales
+
+    for _ in range(steps):
+        optimiser.zero_grad()
+        distance = distances()[0]
+        wrong = torch.where(known, distance - noise, (-sides * distance).clamp(min=0))
+        # beyond three deviations the cost grows linearly, so that crumbs and other organs' points do not decide
+        fit = torch.nn.functional.huber_loss(wrong / spread, torch.zeros_like(wrong), delta=3.0, reduction="none")
+        loss = fit.sum(dim=1) + 0.5 * (u - around).square().sum(dim=1)
+        loss = loss + 0.5 * ((turn - turns) / TURN).square().sum(dim=1)
+        loss = loss + 0.5 * ((shift - shifts) / SHIFT_MM).square().sum(dim=1)
+        loss.sum().backward()
+        optimiser.step()
+        schedule.step()
+        if progress:
+            progress(1)
+    with torch.no_grad():
+        distance, codes, weights, scales = distances()
+        rotation = torch.linalg.matrix_exp(_cross_matrix(turn)) @ base
+        misfit = distance[:, known].abs().median(dim=1).values if known.any() else torch.zeros(total)
+    return Posterior(
+        codes.detach().cpu(),
+        weights.detach().cpu(),
+        scales.detach().cpu(),
+        rotation.cpu(),
+        (centre + shift).detach().cpu(),
+        misfit.cpu(),
+        loss.detach().cpu(),
+    )
+
+
+def _randomness(
+    prior: Prior, points: int, count: int, seed: int, estimate: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return noise [n, points], centres of the prior [n, d], and turns and shifts [n, 3] each, standard normal."""
+    noise, turns, shifts = [], [], []
+    for number in range(count):
+        own = torch.Generator().manual_seed(derived_seed(seed, "posterior", number))
+        turns.append(torch.randn(3, generator=own))
+        shifts.append(torch.randn(3, generator=own))
+        noise.append(torch.randn(points, generator=own))
+    around = prior.draws[:count]
+    first = [torch.zeros(1)] if estimate else []
+    rows = [
+        torch.cat([*(each.expand(1, size) for each in first), *([torch.stack(many)] if many else [])])
+        for many, size in ((noise, points), (turns, 3), (shifts, 3))
+    ]
+    centres = torch.cat([*(each.expand(1, prior.size) for each in first), around])
+    return rows[0], centres, rows[1], rows[2]
+
+
+def _cross_matrix(vectors: Tensor) -> Tensor:
+    x, y, z = vectors.unbind(dim=-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(-1, 3, 3)
