@@ -84,9 +84,10 @@ def judged(organ: Any, examples: Sequence[Example], sure: float) -> list[Row]:
     return rows
 
 
-def share(hits: Sequence[bool]) -> dict[str, float]:
+def share(hits: Sequence[bool]) -> dict[str, float | None]:
+    """Return a share with its 95 % interval (Wilson); of nothing none."""
     if not len(hits):
-        return {"value": float("nan"), "n": 0}
+        return {"value": None, "n": 0}
     ends = wilson_interval(int(np.sum(hits)), len(hits))
     return {"value": float(np.mean(hits)), "low": ends.low, "high": ends.high, "n": len(hits)}
 
@@ -103,8 +104,9 @@ def calibration_error(
 
 def by_liver(
     measure: Callable[[NDArray[np.int64]], float], groups: Sequence[str], *, seed: int = 0
-) -> dict[str, float | int]:
-    """Return a measure of row numbers with its 95 % interval over livers drawn with replacement."""
+) -> dict[str, float | int | None]:
+    """Return a measure of row numbers with its 95 % interval over livers drawn with replacement; None where it is none
+    of a number."""
     rng, rows = np.random.default_rng(seed), defaultdict(list)
     for row, group in enumerate(groups):
         rows[group].append(row)
@@ -115,6 +117,8 @@ def by_liver(
         value = measure(chosen)
         if np.isfinite(value):
             found.append(value)
+    if not found:
+        return {"value": None, "livers": len(livers)}
     low, high = np.quantile(found, [0.025, 0.975])
     return {"value": measure(np.arange(len(groups))), "low": float(low), "high": float(high), "livers": len(livers)}
 

@@ -72,7 +72,7 @@ def largest(inside: Inside) -> tuple[Inside, NDArray[np.int64]]:
     labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3), dtype=bool))
     if count == 0:
         return inside, np.zeros(0, dtype=np.int64)
-    sizes = np.bincount(labels.ravel())[1:]
+    sizes = np.bincount(labels[inside])[1:]
     return labels == int(sizes.argmax()) + 1, sizes
 
 
@@ -82,7 +82,9 @@ def hidden(body: Inside) -> tuple[Inside, NDArray[np.int64]]:
 
     labels: NDArray[np.int32] = ndimage.label(~body)[0]
     outside = int(labels[0, 0, 0])
-    return (labels > 0) & (labels != outside), np.delete(np.bincount(labels.ravel()), [0, outside])
+    cavities = (labels > 0) & (labels != outside)
+    sizes = np.bincount(labels[cavities])  # of few voxels: counting all of them takes longer than labelling
+    return cavities, sizes[sizes > 0]
 
 
 def tunnels_through(body: Inside) -> int:
