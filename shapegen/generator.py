@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -18,9 +20,11 @@ from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface
 from shapegen.inr.field import numpy_field
+from shapegen.metrics.threads import worker_count
 from shapegen.model import build_model, load_model
 from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
 from shapegen.store import derived_seed, part, read_json, read_tensors
+from shapegen.torch_threads import in_order
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -79,16 +83,33 @@ class Generator:
 
         The detail of number i depends on (seed, i) and its code alone.
         """
-        for number, (code, scale) in enumerate(zip(codes, scales.tolist(), strict=True)):
-            if self.detail is None:
-                weights = self.space.decode(code[None])[0]
-            else:
-                weights = self.space.decode((code[None] * _GRID).round() / _GRID)[0].to(self.device)
-                weights = with_detail(self.inr, weights, self.detail, seed=derived_seed(seed, "sample", number))
+        for code, scale, weights in zip(codes, scales.tolist(), self._weights(codes, seed), strict=True):
             field = numpy_field(self.inr, weights.to(self.device))
             canonical = mesh_field(field, resolution=resolution)
             surface = Placement(scale).to_mm(canonical) if canonical is not None else None
             yield Sample(code, weights, scale, surface)
+
+    def _weights(self, codes: Tensor, seed: int) -> Iterator[Tensor]:
+        """Yield the INR's weights [parameters] of each code, on the CPU, with detail if there is any."""
+        if self.detail is None:
+            yield from (self.space.decode(code[None])[0] for code in codes)
+            return
+        detail = self.detail
+        workers = worker_count() if self.device == "cpu" else 1
+        # calling a module with other weights changes it for that time, so that no two threads may have the same
+        free: SimpleQueue[nn.Module] = SimpleQueue()
+        for _ in range(workers):
+            free.put(deepcopy(self.inr))
+
+        def one(number: int) -> Tensor:
+            weights = self.space.decode(codes[number : number + 1])[0].to(self.device)
+            inr = free.get()
+            try:
+                return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", number))
+            finally:
+                free.put(inr)
+
+        yield from in_order(one, len(codes), workers=workers)
 
 
 def build_generator(run: Run, slot: Slot | None = None) -> LatentGenerator:
