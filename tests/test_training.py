@@ -366,3 +366,21 @@ def test_a_runs_configuration_gives_the_settings():
     settings = training_settings(DiffusionConfig(steps=7, batch=3, jitter=0.25, patience=2))
     assert (settings.steps, settings.batch, settings.jitter, settings.patience) == (7, 3, 0.25, 2)
     assert settings.clip == TrainingSettings().clip
+
+
+def test_an_output_that_only_broadcasts_is_refused():
+    from shapegen.diffusion.generator import require_shape
+    from shapegen.errors import ConfigError
+
+    class OneChannel(torch.nn.Module):
+        def forward(self, x, t, cond=None):
+            return x.mean(dim=-1, keepdim=True)
+
+    class Same(torch.nn.Module):
+        def forward(self, x, t, cond=None):
+            return x
+
+    mask = torch.ones(3, 4, dtype=torch.bool)
+    require_shape(Same(), mask)
+    with pytest.raises(ConfigError, match=r"returns \[2, 3, 1\] for an input"):
+        require_shape(OneChannel(), mask)

@@ -67,10 +67,12 @@ class Diffusion:
         """Train the denoiser; see `shapegen.diffusion.training.train`.
 
         Raises:
+            ConfigError: the denoiser's output has not the shape of its input.
             TrainingDivergedError: a loss is not finite.
         """
         self.mask = mask.cpu()
         self.network = build_network(self.run, tokens=mask.shape[0], width=mask.shape[1])
+        require_shape(self.network, self.mask)
         if self.started is not None:
             _write(self.network, self.started)
         result = train(
@@ -139,6 +141,20 @@ class Diffusion:
 def _write(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load what `Diffusion.state` holds of the network; RuntimeError where it does not fit."""
     network.load_state_dict(part(state, NETWORK))
+
+
+@torch.no_grad()
+def require_shape(network: nn.Module, mask: Tensor) -> None:
+    """Raise `ConfigError` unless the network returns the shape that it was given: one that only broadcasts to it, such
+    as [b, tokens, 1], would train without a word."""
+    x = torch.zeros(2, *mask.shape)
+    with torch.random.fork_rng():
+        found = tuple(network(x, torch.zeros(2), None).shape)
+    if found != tuple(x.shape):
+        raise ConfigError(
+            f"the denoiser returns {list(found)} for an input [b, tokens, width] = {list(x.shape)}; it must return the "
+            "same shape: see `shapegen check`"
+        )
 
 
 def build_network(run: Run, *, tokens: int, width: int) -> nn.Module:
