@@ -191,7 +191,7 @@ def test_python_api_draws_the_same(installed):
     [
         ((), "got neither"),
         (("run", "--organ", "liver"), "got RUN_FOLDER run and --organ liver"),
-        (("--organ", "spleen"), "no organ named 'spleen'"),
+        (("--organ", "unicorn"), "no organ named 'unicorn'"),
         (("--organ", "liver", "--set", "seed=1"), "--set"),
     ],
 )
