@@ -12,8 +12,10 @@ from pydantic import Field
 from shapegen.curation.folder import curated_items, is_curated
 from shapegen.curation.raw import Mask, RawShape
 from shapegen.data import meshes, nifti
+from shapegen.data.lost_spacing import without_lost_spacing
+from shapegen.data.same_content import grouped_by_content
 from shapegen.data.sides import Side, mirrored, one_side
-from shapegen.data.sources import Preset, is_label_map, make_items, parse_data, source_names, walk
+from shapegen.data.sources import Preset, make_items, parse_data, source_names, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.parts.labels import tiles
 from shapegen.plugin import Config
@@ -126,9 +128,11 @@ class FileOrgan:
                         items.append(self._of_side(item, preset, side) if side else item)
                     elif item not in unusable:
                         unusable.append(item)
-        items = self._without_lost_spacing(items, unusable)
+        if self.lost_spacing == "leave out":
+            items, lost = without_lost_spacing(items)
+            unusable += lost
         items = list({item.id: item for item in items}.values())
-        return sorted(_grouped_by_content(items), key=lambda item: item.id), unusable
+        return sorted(grouped_by_content(items), key=lambda item: item.id), unusable
 
     def _of_side(self, item: Item, preset: Preset, side: Side) -> Item:
         """Say in an item's options which of two organs it is. A mesh is one organ, whose side only alignment tells."""
@@ -266,35 +270,6 @@ class FileOrgan:
             f"its volume is {volume_ml:.4g} mL, a {self.name} has {low:g} to {high:g} mL", advice=advice
         )
 
-    def _without_lost_spacing(self, items: list[Item], unusable: list[dict[str, str]]) -> list[Item]:
-        if self.lost_spacing == "believe":
-            return items
-        unit: dict[str, list[bool]] = {}
-        lost: set[str] = set()
-        for item in items:
-            if not is_label_map(item.path):
-                continue
-            try:
-                ones = nifti.read_header(item.path, spacing=item.options["spacing"]).spacing == (1.0, 1.0, 1.0)
-            except UnusableItemError:
-                continue  # `load` says what is wrong with it
-            unit.setdefault(item.options["source"], []).append(ones)
-            if ones and item.options["spacing"] is None:
-                lost.add(item.id)
-        kept = []
-        for item in items:
-            flags = unit.get(item.options["source"], [])
-            if item.id in lost and sum(flags) * 2 < len(flags):
-                reason = (
-                    f"says exactly 1 x 1 x 1 mm, while {len(flags) - sum(flags)} of the {len(flags)} files of "
-                    f"'{item.options['source']}' do not: its spacing was lost; "
-                    "give the true `spacing` under `fixes` in a sources file"
-                )
-                unusable.append({"file": str(item.path), "reason": reason})
-            else:
-                kept.append(item)
-        return kept
-
     def _scan_embedded(self) -> tuple[list[Item], list[dict[str, str]]]:
         if self.embedded is None or not self.embedded.path.is_file():
             raise NoUsableDataError(
@@ -306,22 +281,6 @@ class FileOrgan:
             f"no data was given: using the {len(items)} embedded synthetic {self.name}s, which are no patients' organs"
         ]
         return items, []
-
-
-def _grouped_by_content(items: Sequence[Item]) -> list[Item]:
-    """Merge the patient groups of files of equal content, whatever they are called."""
-    merged: dict[str, str] = {}
-
-    def root(group: str) -> str:
-        while merged.get(group, group) != group:
-            group = merged[group]
-        return group
-
-    seen: dict[str, str] = {}
-    for item in items:
-        first, second = sorted((root(seen.setdefault(str(item.options["content"]), item.group)), root(item.group)))
-        merged[second] = first
-    return [replace(item, group=root(item.group)) for item in items]
 
 
 def _listing(labels: LabelMap) -> str:
