@@ -232,7 +232,7 @@ def complete(
     else:
         opened = run if isinstance(run, Run) else open_run(run)  # type: ignore[arg-type]  # one of the two is given
         generator = load_generator(opened, needed_by="complete")
-    with opened.progress("completing", steps_of(200)) as advance:
+    with opened.progress("completing", steps_of()) as advance:
         found = completed(
             generator, seen, count=n, noise_mm=noise_mm, seed=seed, resolution=resolution, progress=advance
         )

@@ -18,6 +18,17 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture
+def one_thread():
+    """Sums come out in one order, whatever else the machine does."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def icosphere(subdivisions: int = 4):
     """Return a unit sphere as a Surface."""
     import trimesh

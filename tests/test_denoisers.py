@@ -25,12 +25,7 @@ SMALL = {
 PLUGINS = {plugin.name: plugin for plugin in denoisers.shapegen_denoisers()}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(params=SMALL)

@@ -76,13 +76,7 @@ def run(folder: Path, **changes):
     return result, {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums come out in one order, whatever else the machine does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

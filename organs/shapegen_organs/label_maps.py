@@ -22,7 +22,7 @@ def build(config: OrganConfig, *, name: str) -> FileOrgan:
     known = organs()[name]
     low, high = known.get("volume_ml", ANY_ML)
     return FileOrgan(
-        name=name.replace("_", "-").lower(),
+        name=plugin_name(name),
         tables=tables_of(name),
         volume_range_ml=(config.smallest_ml or low, config.largest_ml or high),
         voxel_mm=config.voxel_mm or known.get("voxel_mm", VOXEL_MM),
@@ -31,6 +31,11 @@ def build(config: OrganConfig, *, name: str) -> FileOrgan:
         sides=sides_of(name),
         thresholds=thresholds_of(name),
     )
+
+
+def plugin_name(name: str) -> str:
+    """Return a class's name as plugins may be called: `vertebrae-l5` for `vertebrae_L5`."""
+    return name.replace("_", "-").lower()
 
 
 def summary(name: str) -> str:
@@ -46,7 +51,7 @@ def shapegen_organs() -> Iterable[Plugin]:
     for name, known in organs().items():
         if name != "liver":
             yield Plugin(
-                name=name.replace("_", "-").lower(),
+                name=plugin_name(name),
                 summary=summary(name),
                 build=partial(build, name=name),
                 config=OrganConfig,

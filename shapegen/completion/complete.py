@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from shapegen.completion.observation import Observation
-from shapegen.completion.pose import Pose, find_poses, mean_shape
-from shapegen.completion.posterior import Posterior, draw
+from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
+from shapegen.completion.posterior import STEPS, Posterior, draw
 from shapegen.completion.prior import Prior, prior_of
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
@@ -71,7 +71,7 @@ def complete(
     count: int = 16,
     noise_mm: float = 1.0,
     seed: int = 0,
-    steps: int = 200,
+    steps: int = STEPS,
     resolution: int = 128,
     pose: Pose | None = None,
     progress: Callable[[int], None] | None = None,
@@ -113,11 +113,9 @@ def complete(
     return Completion(estimate, _uncertainty(generator, found, estimate), tuple(draws), found)
 
 
-def steps_of(steps: int, pose: Pose | None = None) -> int:
-    """Return how many steps `complete` reports at most."""
-    from shapegen.completion.pose import BEST
-
-    return steps + (0 if pose else BEST * TRIAL_STEPS)
+def steps_of(steps: int = STEPS) -> int:
+    """Return how many steps `complete` reports at most: those of the draws, and the trials of the poses."""
+    return steps + BEST * TRIAL_STEPS
 
 
 def _best_pose(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.geometry.export import ply_bytes
 from shapegen.geometry.surface import Surface
 from shapegen.store import write_bytes
 
@@ -36,13 +37,5 @@ def write_painted(path: Path, surface: Surface, values: NDArray[np.floating], *,
     for channel, name in enumerate(("red", "green", "blue")):
         vertices[name] = shades[:, channel]
     vertices["quality"] = values
-    faces = np.zeros(len(surface.faces), [("count", "u1"), ("index", "<i4", 3)])
-    faces["count"], faces["index"] = 3, surface.faces
-    kinds = {"<f4": "float", "|u1": "uchar"}
-    properties = "\n".join(f"property {kinds[vertices.dtype[name].str]} {name}" for name in vertices.dtype.names or ())
-    header = (
-        f"ply\nformat binary_little_endian 1.0\ncomment SPACE=RAS\ncomment colour: 0 to {top:.3g} mm, {COLOURS}\n"
-        f"element vertex {len(vertices)}\n{properties}\nelement face {len(faces)}\n"
-        "property list uchar int vertex_indices\nend_header\n"
-    )
-    write_bytes(path, header.encode() + vertices.tobytes() + faces.tobytes())
+    comments = ("SPACE=RAS", f"colour: 0 to {top:.3g} mm, {COLOURS}")
+    write_bytes(path, ply_bytes(vertices, surface.faces, comments=comments))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from shapegen.completion.pose import Pose
 from shapegen.completion.prior import Prior, decoded
+from shapegen.data.align import cross_matrix
 from shapegen.inr.field import as_distance, evaluate
 from shapegen.inr.layout import parameter_layout
 from shapegen.store import derived_seed
@@ -25,6 +26,7 @@ MODEL_MM = 1.6
 TURN, SHIFT_MM = 0.25, 25.0
 """Spread of the rotation (radians) and shift around the registered pose, before anything was seen."""
 RATE = 0.08
+STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +61,7 @@ def draw(
     count: int,
     noise_mm: float,
     seed: int,
-    steps: int = 200,
+    steps: int = STEPS,
     estimate: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Posterior:
@@ -108,10 +110,12 @@ def draw(
     layout = parameter_layout(generator.inr)
     known = sides == 0
 
+    def rotations() -> Tensor:
+        return torch.linalg.matrix_exp(cross_matrix(turn)) @ base
+
     def distances() -> tuple[Tensor, Tensor, Tensor, Tensor]:
         codes, weights, scales = decoded(generator, prior, u)
-        rotation = torch.linalg.matrix_exp(_cross_matrix(turn)) @ base
-        local = (points[None] - centre - shift[:, None]) @ rotation.transpose(1, 2) / scales[:, None, None]
+        local = (points[None] - centre - shift[:, None]) @ rotations().transpose(1, 2) / scales[:, None, None]
         output = evaluate(generator.inr, weights, local, layout=layout)
         beyond = (local.abs() - 0.5).clamp(min=0).norm(dim=-1)  # the field is only known within the cube
         return (as_distance(generator.inr, output) + beyond) * scales[:, None], codes, weights, scales
@@ -132,7 +136,7 @@ def draw(
             progress(1)
     with torch.no_grad():
         distance, codes, weights, scales = distances()
-        rotation = torch.linalg.matrix_exp(_cross_matrix(turn)) @ base
+        rotation = rotations()
         misfit = distance[:, known].abs().median(dim=1).values if known.any() else torch.zeros(total)
     return Posterior(
         codes.detach().cpu(),
@@ -148,24 +152,16 @@ def draw(
 def _randomness(
     prior: Prior, points: int, count: int, seed: int, estimate: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return noise [n, points], centres of the prior [n, d], and turns and shifts [n, 3] each, standard normal."""
-    noise, turns, shifts = [], [], []
-    for number in range(count):
-        own = torch.Generator().manual_seed(derived_seed(seed, "posterior", number))
-        turns.append(torch.randn(3, generator=own))
-        shifts.append(torch.randn(3, generator=own))
-        noise.append(torch.randn(points, generator=own))
-    around = prior.draws[:count]
-    first = [torch.zeros(1)] if estimate else []
-    rows = [
-        torch.cat([*(each.expand(1, size) for each in first), *([torch.stack(many)] if many else [])])
-        for many, size in ((noise, points), (turns, 3), (shifts, 3))
-    ]
-    centres = torch.cat([*(each.expand(1, prior.size) for each in first), around])
-    return rows[0], centres, rows[1], rows[2]
+    """Return noise [n, points], centres of the prior [n, d], and turns and shifts [n, 3] each, standard normal; of the
+    estimate all are zero."""
+    generators = [torch.Generator().manual_seed(derived_seed(seed, "posterior", number)) for number in range(count)]
 
+    def rows(size: int) -> Tensor:
+        found = [torch.randn(size, generator=own) for own in generators]
+        return with_estimate(torch.stack(found) if found else torch.zeros(0, size))
 
-def _cross_matrix(vectors: Tensor) -> Tensor:
-    x, y, z = vectors.unbind(dim=-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(-1, 3, 3)
+    def with_estimate(drawn: Tensor) -> Tensor:
+        return torch.cat([drawn.new_zeros(int(estimate), drawn.shape[1]), drawn])
+
+    turns, shifts, noise = rows(3), rows(3), rows(points)
+    return noise, with_estimate(prior.draws[:count]), turns, shifts

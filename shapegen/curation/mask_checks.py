@@ -59,6 +59,12 @@ def _body(evidence: Evidence) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
 def slices(evidence: Evidence) -> dict[str, float]:
     """Return the largest distance between slices in mm, counting slices that repeat their neighbour as one, along the
     axis where it is largest; and the share of slices that repeat their neighbour."""
+    worst, repeated = _slices(evidence)
+    return {"thick-slices": worst, "thick-slices-repeated": repeated}
+
+
+@lru_cache(maxsize=1)
+def _slices(evidence: Evidence) -> tuple[float, float]:
     mask = _mask(evidence)
     worst, repeated = 0.0, 0.0
     for axis in range(3):
@@ -68,12 +74,12 @@ def slices(evidence: Evidence) -> dict[str, float]:
         same = float((pairs & (rows[1:] == rows[:-1]).all(axis=(1, 2))).sum() / max(1, pairs.sum()))
         worst = max(worst, float(mask.spacing[axis]) / max(1 - same, 1e-3))
         repeated = max(repeated, same)
-    return {"thick-slices": worst, "thick-slices-repeated": repeated}
+    return worst, repeated
 
 
 def far_slices(evidence: Evidence) -> dict[str, float]:
     """Return the distance between slices as `slices` does, for an objection that cleaning does not mend."""
-    return {"far-slices": slices(evidence)["thick-slices"]}
+    return {"far-slices": _slices(evidence)[0]}
 
 
 def _mask(evidence: Evidence) -> Mask:

@@ -26,8 +26,13 @@ def wide_tunnels(evidence: Evidence) -> dict[str, float]:
 
 def needles(evidence: Evidence) -> dict[str, float]:
     """Return how needle-like the most needle-like of the parts is that are thinner than 8 mm: see `_sticking_out`."""
+    return {"needles": _thin_parts(evidence)[1]}
+
+
+@lru_cache(maxsize=1)
+def _thin_parts(evidence: Evidence) -> tuple[float, float]:
     (inside, spacing), opened = _lattice(evidence), _opened(evidence)
-    return {"needles": _sticking_out(inside & ~opened, opened, spacing)[1]}
+    return _sticking_out(inside & ~opened, opened, spacing)
 
 
 @lru_cache(maxsize=1)
@@ -63,12 +68,11 @@ def ragged(evidence: Evidence) -> dict[str, float]:
     opened, filled = _opened(evidence), _filled(evidence)
     total = float(inside.sum())
     thin, gaps = 100 * float((inside & ~opened).sum()) / total, 100 * float((filled & ~inside).sum()) / total
-    reach, _ = _sticking_out(inside & ~opened, opened, spacing)
     return {
         "ragged": thin + gaps,
         "ragged-thin": thin,
         "ragged-gaps": gaps,
-        "ragged-reach-mm": reach,
+        "ragged-reach-mm": _thin_parts(evidence)[0],
         "ragged-depth-mm": _sticking_out(filled & ~inside, ~filled, spacing)[0],
         "ragged-tunnels-opened": float(tunnels_through(largest(opened)[0])),
     }

@@ -228,12 +228,13 @@ def fit_pose(
         scale = normal.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
         update = -torch.linalg.solve(normal + scale * damping + 1e-9 * torch.eye(6), right)[..., 0]
         update = update * (0.25 / update.abs().amax(dim=1, keepdim=True)).clamp(max=1.0)
-        turn = torch.linalg.matrix_exp(_cross_matrix(update[:, :3]))
+        turn = torch.linalg.matrix_exp(cross_matrix(update[:, :3]))
         rotation, shift = turn @ rotation, shift + update[:, 3:]
     return best
 
 
-def _cross_matrix(vectors: Tensor) -> Tensor:
+def cross_matrix(vectors: Tensor) -> Tensor:
+    """Return the matrices [n, 3, 3] of the cross products with vectors [n, 3]; their exponentials are rotations."""
     import torch
 
     x, y, z = vectors.unbind(dim=-1)

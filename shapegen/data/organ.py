@@ -15,7 +15,7 @@ from shapegen.data import meshes, nifti
 from shapegen.data.lost_spacing import without_lost_spacing
 from shapegen.data.same_content import grouped_by_content
 from shapegen.data.sides import Side, mirrored, one_side
-from shapegen.data.sources import Preset, make_items, parse_data, source_names, walk
+from shapegen.data.sources import Found, Preset, make_items, parse_data, source_names, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.parts.labels import tiles
 from shapegen.plugin import Config
@@ -120,10 +120,13 @@ class FileOrgan:
                 unusable += left_out
                 continue
             preset = self.tables.presets[source.preset] if source.preset else Preset()
+            made: dict[tuple[Found, ...], list[Item | dict[str, str]]] = {}
             for side in self.sides or (None,):
                 found, unread = walk(Path(source.path), preset, self.tables.file.format(side=side))
-                made = make_items(source, name, preset, found=found, patients=patients, settings=settings)
-                for item in [*unread, *made]:
+                if (key := tuple(found)) not in made:  # both sides of a label map are in one file, which is read once
+                    items_of = make_items(source, name, preset, found=found, patients=patients, settings=settings)
+                    made[key] = list(items_of)
+                for item in [*unread, *made[key]]:
                     if isinstance(item, Item):
                         items.append(self._of_side(item, preset, side) if side else item)
                     elif item not in unusable:

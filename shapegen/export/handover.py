@@ -109,7 +109,8 @@ def _one(out: Path, shape: Shape, wanted: Wanted, grid: Grid | None, place: Plac
 
 
 def _label_map(path: Path, surface: Surface, grid: Grid | None, spacing: float | None, organ: str) -> LabelMap:
-    from shapegen.export.label_map import ALIGNED, SCANNER, rasterise, write_label_map
+    from shapegen.data.nifti_write import ALIGNED, SCANNER
+    from shapegen.export.label_map import rasterise, write_label_map
 
     labels = rasterise(surface, grid or grid_around(surface, spacing or SPACING))
     write_label_map(path, labels, code=SCANNER if grid is not None else ALIGNED, name=organ)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.nifti_write import write_labels
 from shapegen.errors import ConfigError
 from shapegen.export.grid import Grid
 from shapegen.geometry.sdf import lattice_occupancy
 from shapegen.geometry.surface import Surface
-from shapegen.store import write_bytes
 
 MOST_VOXELS = 700
 """Along one side of a shape. The lattice is a cube, and its winding numbers are held at once: 2 GB at this size."""
-SCANNER, ALIGNED = 1, 2
-"""NIfTI's codes: in the coordinates of a given image, or of nothing but this population."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,21 +71,6 @@ def rasterise(surface: Surface, grid: Grid) -> LabelMap:
 
 
 def write_label_map(path: Path, labels: LabelMap, *, code: int, name: str) -> None:
-    """Write a `.nii.gz` file in mm with sform and qform; a sheared grid, which no qform can say, has the sform alone.
-
-    Args:
-        code: of both: `SCANNER` or `ALIGNED`.
-        name: what the label is, such as `liver`.
-    """
-    import nibabel
-
-    image = nibabel.Nifti1Image(labels.labels, labels.grid.affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = f"shapegen: 0 background, 1 {name}"[:79]
-    image.header.set_intent("label", name=name[:15])
-    image.set_sform(labels.grid.affine, code=code)
-    if labels.grid.sheared:
-        image.set_qform(None, code=0)
-    else:
-        image.set_qform(labels.grid.affine, code=code)
-    write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+    """Write a `.nii.gz` file; `code` and `name` as `shapegen.data.nifti_write.write_labels` has them."""
+    grid = labels.grid
+    write_labels(path, labels.labels, grid.affine, code=code, sheared=grid.sheared, name=name)

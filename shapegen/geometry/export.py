@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,14 +120,30 @@ def _merged(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Surface:
 
 
 def _ply(vertices: NDArray[np.float32], faces: NDArray[np.int64], space: str) -> bytes:
+    rows = vertices.astype("<f4").view([(name, "<f4") for name in "xyz"])[:, 0]
+    return ply_bytes(rows, faces, comments=(space, "unit mm"))
+
+
+def ply_bytes(vertices: NDArray[np.void], faces: NDArray[np.int64], *, comments: Sequence[str]) -> bytes:
+    """Return a binary PLY file.
+
+    Args:
+        vertices: [v], a structured array of `<f4` and `u1`: the vertices' properties by name, in this order.
+        faces: [f, 3].
+        comments: lines of the header.
+    """
+    kinds = {"f4": "float", "u1": "uchar"}
+    names = vertices.dtype.names or ()
+    properties = "".join(f"property {kinds[vertices.dtype[name].str[1:]]} {name}\n" for name in names)
     head = (
-        f"ply\nformat binary_little_endian 1.0\ncomment {space}\ncomment unit mm\n"
-        f"element vertex {len(vertices)}\nproperty float x\nproperty float y\nproperty float z\n"
-        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+        "ply\nformat binary_little_endian 1.0\n"
+        + "".join(f"comment {line}\n" for line in comments)
+        + f"element vertex {len(vertices)}\n{properties}"
+        + f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
     rows = np.empty(len(faces), dtype=[("count", "u1"), ("index", "<i4", 3)])
     rows["count"], rows["index"] = 3, faces
-    return head.encode() + vertices.astype("<f4").tobytes() + rows.tobytes()
+    return head.encode() + vertices.tobytes() + rows.tobytes()
 
 
 def _stl(vertices: NDArray[np.float32], faces: NDArray[np.int64], space: str) -> bytes:

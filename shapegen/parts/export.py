@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
+from shapegen.data.nifti_write import ALIGNED, write_labels
+from shapegen.geometry.gltf import Colour
 from shapegen.parts.partition import Partition
-from shapegen.parts.scene import Colour, write_scene
+from shapegen.parts.scene import write_scene
 from shapegen.parts.walls import walls_of
-from shapegen.store import write_bytes
 
 PALETTE: tuple[Colour, ...] = (
     (230, 159, 0),
@@ -22,9 +22,6 @@ PALETTE: tuple[Colour, ...] = (
     (150, 150, 150),
 )
 """Told apart in every common form of colour blindness (Okabe and Ito 2008; grey in place of their black)."""
-
-ALIGNED = 2
-"""NIFTI_XFORM_ALIGNED_ANAT: the frame is the population's, no scanner's."""
 
 
 def colours_of(names: Mapping[int, str]) -> dict[int, Colour]:
@@ -47,16 +44,5 @@ def write_parts(folder: Path, name: str, divided: Partition, names: Mapping[int,
     scene = [(names[part], surface, colours[part]) for part, surface in surfaces.items() if len(surface.faces)]
     files = {"mesh": f"{name}.glb", "labels": f"{name}.nii.gz"}
     write_scene(folder / files["mesh"], scene)
-    write_label_map(folder / files["labels"], divided)
+    write_labels(folder / files["labels"], divided.labels, divided.affine, code=ALIGNED)
     return files
-
-
-def write_label_map(path: Path, divided: Partition) -> None:
-    """Write the labels as compressed NIfTI-1; equal partitions give equal files."""
-    import nibabel
-
-    image = nibabel.Nifti1Image(divided.labels, divided.affine)
-    image.set_sform(divided.affine, code=ALIGNED)
-    image.set_qform(divided.affine, code=ALIGNED)
-    image.header.set_xyzt_units("mm")
-    write_bytes(path, gzip.compress(image.to_bytes(), mtime=0))
