@@ -155,7 +155,8 @@ def test_configuration_is_one_that_works(block, catalog, tmp_path):
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.mark == "sources"], ids=str)
 def test_sources_file_is_one_that_works(block, tmp_path):
-    from shapegen.data.sources import Fix, Preset, Source, read_sources
+    from shapegen.data.preset import Fix, Preset, Source
+    from shapegen.data.sources import read_sources
 
     data = yaml.safe_load(block.text)["sources"]
     for source in data:

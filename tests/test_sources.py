@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shapegen.data.organ import FileOrgan, Tables
-from shapegen.data.sources import Preset, parse_data, stem_of
+from shapegen.data.preset import Preset
+from shapegen.data.sources import parse_data
+from shapegen.data.walk import stem_of
 from shapegen.errors import ConfigError, NoUsableDataError, ShapegenError
 
 PRESETS = {"one": Preset(labels=(1,)), "five": Preset(labels=(5,), reverse=(1,))}

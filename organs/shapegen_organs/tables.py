@@ -75,7 +75,7 @@ def tables_of(name: str) -> Tables:
 
 
 def _preset(name: str, dataset: dict[str, Any]) -> dict[str, Any] | None:
-    """Return how a dataset's files are read for an organ, as `shapegen.data.sources.Preset` has it."""
+    """Return how a dataset's files are read for an organ, as `shapegen.data.preset.Preset` has it."""
     known: dict[str, Any] = {key: dataset[key] for key in ("summary", "reverse", "layout") if key in dataset}
     labels, sides = dataset.get("labels", {}), sides_of(name)
     base = name.removesuffix(f"_{sides[0]}") if len(sides) == 1 else name

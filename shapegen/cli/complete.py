@@ -39,7 +39,7 @@ def complete(
     """Complete an organ of which a part was seen: the most probable shape, others that are possible, and where they
     differ."""
     from shapegen.api import complete as completed
-    from shapegen.data.sources import stem_of
+    from shapegen.data.walk import stem_of
 
     folder = out or Path("completed") / stem_of(observation)
     found = completed(

@@ -75,7 +75,7 @@ def read_observation(path: Path, *, scale: float = 1.0, seed: int = 0) -> Observ
         UnusableItemError: not readable, too few points, or an extent that is not that of an organ in mm.
     """
     from shapegen.completion.slices import from_slices
-    from shapegen.data.sources import is_label_map
+    from shapegen.data.walk import is_label_map
 
     if not path.is_file():
         raise UnusableItemError(f"{path}: no such file", advice="give a partial mesh, a point cloud or mask slices")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shapegen.data import nifti
-from shapegen.data.sources import is_label_map
+from shapegen.data.walk import is_label_map
 from shapegen.errors import UnusableItemError
 from shapegen.protocols import Item
 

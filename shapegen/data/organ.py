@@ -13,9 +13,11 @@ from shapegen.curation.folder import curated_items, is_curated
 from shapegen.curation.raw import Mask, RawShape
 from shapegen.data import meshes, nifti
 from shapegen.data.lost_spacing import without_lost_spacing
+from shapegen.data.preset import Preset
 from shapegen.data.same_content import grouped_by_content
 from shapegen.data.sides import Side, mirrored, one_side
-from shapegen.data.sources import Found, Preset, make_items, parse_data, source_names, walk
+from shapegen.data.sources import make_items, parse_data, source_names
+from shapegen.data.walk import Found, walk
 from shapegen.errors import NoUsableDataError, UnusableItemError
 from shapegen.parts.labels import tiles
 from shapegen.plugin import Config

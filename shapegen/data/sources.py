@@ -1,95 +1,23 @@
-"""Where shapes come from: `PATH[:PRESET]` and sources files, and the list of items that a walk over them finds."""
+"""Where shapes come from: `PATH[:PRESET]` and sources files, and the items that their files make."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from shapegen.data import meshes, nifti
+from shapegen.data.preset import Fix, Preset, Source, SourcesFile
+from shapegen.data.walk import Found, is_label_map
 from shapegen.errors import ConfigError, NoUsableDataError
-from shapegen.plugin import Config
 from shapegen.protocols import Item
 from shapegen.store import sha256_file, sha256_json
 
 SOURCES_SUFFIXES = (".yaml", ".yml", ".json")
-UNREAD_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".mgz", ".img")
 PRESET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 """At least two characters, so that the drive in `C:/data` is not taken for a path before a preset."""
-SUBJECT = re.compile(r"s\d{4,}")
-
-
-class Preset(Config):
-    """How the files of a known dataset are read.
-
-    The default reads the only label there is.
-    """
-
-    summary: str = Field(default="", description="What the dataset is.")
-    labels: tuple[int, ...] | None = Field(
-        default=None, description="Labels whose union is the organ; null: the only one."
-    )
-    sides: dict[Literal["left", "right"], tuple[int, ...]] = Field(
-        default_factory=dict, description="Of an organ that is there twice: the labels of each side, where they differ."
-    )
-    reverse: tuple[int, ...] = Field(
-        default=(), description="Array axes whose sign in the header is known to be wrong."
-    )
-    layout: Literal["flat", "totalsegmentator"] = Field(
-        default="flat", description="flat: files in one folder; totalsegmentator: sNNNN/segmentations/<file>."
-    )
-    file: str | None = Field(default=None, description="The organ's file in the totalsegmentator layout.")
-
-
-class Fix(Config):
-    """What is known to be wrong with one file."""
-
-    labels: tuple[int, ...] | None = Field(default=None, description="Labels that make the organ in this file.")
-    reverse: tuple[int, ...] | None = Field(default=None, description="Array axes to reverse.")
-    spacing: tuple[float, float, float] | None = Field(
-        default=None, description="True spacing along the array axes, mm."
-    )
-    frame: Literal["ras", "lps"] | None = Field(default=None, description="Axes of a mesh.")
-    scale: float | None = Field(default=None, gt=0, description="mm for one unit of a mesh.")
-    exclude: str | None = Field(default=None, description="Why the file is left out.")
-
-
-class Source(Config):
-    """One entry of a sources file."""
-
-    path: str = Field(description="A file or folder, relative to the sources file.")
-    preset: str | None = Field(default=None, description="One of the organ's presets.")
-    name: str | None = Field(default=None, description="First part of the items' ids; default: the folder's name.")
-    labels: tuple[int, ...] | None = Field(
-        default=None, description="Labels that make the organ, instead of the preset's."
-    )
-    reverse: tuple[int, ...] | None = Field(default=None, description="Array axes to reverse, instead of the preset's.")
-    frame: Literal["ras", "lps"] | None = Field(
-        default=None, description="Axes of the meshes; null: as they say, else RAS."
-    )
-    scale: float = Field(default=1.0, gt=0, description="mm for one unit of the meshes.")
-    fixes: dict[str, Fix] = Field(default_factory=dict, description="What is wrong with single files, by name or stem.")
-    groups: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="Stems of the scans of one patient, by the patient's name."
-    )
-
-
-class SourcesFile(Config):
-    """A YAML or JSON file that lists sources."""
-
-    sources: tuple[Source, ...] = Field(min_length=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A file of a source, not yet an item."""
-
-    path: Path
-    stem: str
 
 
 def parse_data(text: str, presets: Mapping[str, Preset]) -> tuple[Source, ...]:
@@ -161,72 +89,6 @@ def read_sources(path: Path, presets: Mapping[str, Preset]) -> tuple[Source, ...
             raise ConfigError(f"{path}: no preset '{source.preset}'; known are {', '.join(sorted(presets))}")
         sources.append(source.model_copy(update={"path": str(place)}))
     return tuple(sources)
-
-
-def stem_of(path: Path) -> str:
-    """Return a file's name without its suffix (`.nii.gz` counts as one)."""
-    name = path.name
-    for suffix in (".nii.gz", *nifti.SUFFIXES, *meshes.SUFFIXES):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return path.stem
-
-
-def is_label_map(path: Path) -> bool:
-    """Tell label maps from meshes by the suffix."""
-    return path.name.lower().endswith(nifti.SUFFIXES)
-
-
-def walk(path: Path, preset: Preset, organ_file: str) -> tuple[list[Found], list[dict[str, str]]]:
-    """List the readable files of a source, by name, and what in it is not readable.
-
-    Args:
-        path: a file, a folder of files, or a TotalSegmentator dataset folder (it has `sNNNN/segmentations` folders).
-        preset: its layout, if it says one.
-        organ_file: the organ's file in the TotalSegmentator layout, such as `liver.nii.gz`.
-
-    Raises:
-        NoUsableDataError: there is nothing to read; the text says what there is instead.
-    """
-    if path.is_file():
-        if not _readable(path):
-            raise NoUsableDataError(f"{path}: not a file that can be read; expected {_kinds()}")
-        return [Found(path=path, stem=stem_of(path))], []
-    subjects = [child for child in sorted(path.iterdir()) if child.is_dir() and SUBJECT.fullmatch(child.name)]
-    if preset.layout == "totalsegmentator" or (subjects and (subjects[0] / "segmentations").is_dir()):
-        return _walk_totalsegmentator(path, subjects, preset.file or organ_file)
-    files = [child for child in sorted(path.iterdir()) if child.is_file() and not child.name.startswith(".")]
-    found = [Found(path=child, stem=stem_of(child)) for child in files if _readable(child)]
-    unread = [
-        {"file": str(child), "reason": f"{child.suffix} files are not read; convert it to .nii.gz"}
-        for child in files
-        if child.name.lower().endswith(UNREAD_SUFFIXES)
-    ]
-    if not found:
-        below = next((child for child in sorted(path.rglob("*")) if child.is_file() and _readable(child)), None)
-        hint = f"; there are such files in {below.parent}: give that folder" if below else ""
-        hint = hint or (f"; it holds {len(files)} other files, such as {files[0].name}" if files else "; it is empty")
-        raise NoUsableDataError(f"{path}: no file that can be read; expected {_kinds()}{hint}")
-    return found, unread
-
-
-def _walk_totalsegmentator(path: Path, subjects: Sequence[Path], name: str) -> tuple[list[Found], list[dict[str, str]]]:
-    files = [(subject, subject / "segmentations" / name) for subject in subjects]
-    found = [Found(path=file, stem=subject.name) for subject, file in files if file.is_file()]
-    if not found:
-        raise NoUsableDataError(
-            f"{path}: none of {len(subjects)} subject folders sNNNN holds segmentations/{name}; give the folder that "
-            "holds the subject folders"
-        )
-    return found, [{"file": str(file), "reason": "the file is missing"} for _, file in files if not file.is_file()]
-
-
-def _readable(path: Path) -> bool:
-    return path.name.lower().endswith((*nifti.SUFFIXES, *meshes.SUFFIXES))
-
-
-def _kinds() -> str:
-    return ", ".join((*nifti.SUFFIXES, *meshes.SUFFIXES))
 
 
 def source_names(sources: Sequence[Source]) -> list[str]:
