@@ -48,7 +48,7 @@ from shapegen_plugins.reconstruction_mm import MeanSurfaceDistance
 FOLDS, RESOLUTION = 5, 128
 
 
-def reconstruct(inr, weights, shapes) -> dict[str, list[float]]:
+def reconstruct(inr, weights, shapes, resolution: int) -> dict[str, list[float]]:
     metrics = [
         VolumeIou(RESOLUTION),
         ChamferL1(100_000),
@@ -58,7 +58,7 @@ def reconstruct(inr, weights, shapes) -> dict[str, list[float]]:
     ]
     values: dict[str, list[float]] = {}
     for index, (row, shape) in enumerate(zip(weights, shapes, strict=True)):
-        surface = mesh_field(numpy_field(inr, row), resolution=RESOLUTION)
+        surface = mesh_field(numpy_field(inr, row), resolution=resolution)
         pair = ReconstructionPair(shape.canonical(), surface, mm_per_unit=shape.placement.scale, seed=index)
         for metric in metrics:
             for name, value in metric(pair).items():
@@ -105,7 +105,7 @@ def fold_detail(run: Run, population: Population, work: Path, *, fold: int, seed
     return Detail(DetailStatistics.from_state(read_tensors(path)), run.config.detail)
 
 
-def reconstruction(run: Run, population: Population, work: Path, *, fold: int, seed: int) -> dict:
+def reconstruction(run: Run, population: Population, work: Path, *, fold: int, seed: int, resolution: int) -> dict:
     shapes, index = fold_splits(population, fold)
     inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
     test = [shapes[k] for k in index["test"]]
@@ -115,7 +115,8 @@ def reconstruction(run: Run, population: Population, work: Path, *, fold: int, s
         steps=options.refine_steps, points=options.refine_points, learning_rate=options.refine_learning_rate
     )
     fitted = fit_weights(inr, decoded, load_samples(test), settings=settings, seed=seed)
-    return {"fold": fold, "code": reconstruct(inr, decoded, test), "own-inr": reconstruct(inr, fitted, test)}
+    rows = {"code": decoded, "own-inr": fitted}
+    return {"fold": fold, **{name: reconstruct(inr, weights, test, resolution) for name, weights in rows.items()}}
 
 
 def generation(run: Run, population: Population, work: Path, *, fold: int, seed: int, name: str) -> None:
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--generator", action="append", default=[], help="a denoiser, or a generator; several times")
     parser.add_argument("--set", action="append", default=[], help="key=value, as for `shapegen run`; give --work too")
     parser.add_argument("--reconstruction", action="store_true")
+    parser.add_argument("--resolution", type=int, default=RESOLUTION, help="of the meshes that are compared")
     parser.add_argument("--work", type=Path, help="where folds' results lie; in the run folder if not given")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -187,7 +189,9 @@ def main() -> None:
     for fold in options.fold:
         path = work / f"reconstruction-{fold}-{options.seed}.json"
         if options.reconstruction and not path.exists():
-            write_json(path, reconstruction(run, population, work, fold=fold, seed=options.seed))
+            write_json(
+                path, reconstruction(run, population, work, fold=fold, seed=options.seed, resolution=options.resolution)
+            )
             print(f"fold {fold}, seed {options.seed}, reconstructed", flush=True)
         for name in options.generator:
             generation(run, population, work, fold=fold, seed=options.seed, name=name)
