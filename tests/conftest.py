@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each core already; read when numpy and torch are loaded
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
