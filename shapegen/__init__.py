@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.plugin import Config, Plugin, hookimpl
 
 if TYPE_CHECKING:
-    from shapegen.api import complete, finetune, learn, list_plugins, open_run, sample
+    from shapegen.api import complete, finetune, learn, list_plugins, open_run, sample, together
 
 __version__ = "0.1.0"
 
@@ -22,6 +22,7 @@ __all__ = [
     "list_plugins",
     "open_run",
     "sample",
+    "together",
 ]
 
 

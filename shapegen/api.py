@@ -242,6 +242,38 @@ def complete(
     )
 
 
+def together(
+    runs: Sequence[Run | str | Path],
+    n: int = 10,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    spacing: float = 2.0,
+    mesh_format: str = "stl",
+    resolution: int | None = None,
+    axes: int | None = None,
+) -> Any:
+    """Draw several organs of one patient in one frame, as `shapegen together` does; return `together.json`'s content.
+
+    Args:
+        runs: trained runs, or their folders, that share patients: one for each organ, the reference first.
+        n: patients to draw.
+        out, seed, spacing, mesh_format, resolution, axes, errors: as `shapegen.scenes.together.together` has them.
+    """
+    from shapegen.scenes.together import together as drawn_together
+
+    return drawn_together(
+        [run if isinstance(run, Run) else open_run(run) for run in runs],
+        count=n,
+        out=Path(out),
+        seed=seed,
+        spacing=spacing,
+        mesh_format=mesh_format,
+        resolution=resolution,
+        axes=axes,
+    )
+
+
 def list_plugins(kind: str | None = None) -> list[Entry]:
     """Return the plugins (of one kind) with their provenance.
 

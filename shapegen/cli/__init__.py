@@ -20,6 +20,7 @@ from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
 from shapegen.cli.stages import evaluate, fit, report, train
+from shapegen.cli.together import together
 
 # Read when torch is imported: waiting threads sleep instead of spinning. On two cores with one other busy process a
 # step of the fit took 870 ms with spinning threads and 50 ms with sleeping ones; alone it makes no difference.
@@ -52,5 +53,5 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (fetch, list_plugins, show, new_plugin, check):
+for _command in (together, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)
