@@ -14,6 +14,22 @@ class ConfigError(ShapegenError):
     """A configuration that cannot be used; the text names the slot, the plugin and the field."""
 
 
+class UnknownAttributeError(ConfigError):
+    """A condition names something that shapes are not measured by, or that no plugin understands."""
+
+
+class UnitError(ConfigError):
+    """A condition's unit is missing, or is one of something else."""
+
+
+class ConditionValueError(ConfigError):
+    """A condition's value cannot be read, or no shape can have it."""
+
+
+class ContradictoryConditionsError(ConfigError):
+    """Conditions that no shape can meet together."""
+
+
 class PluginNotFoundError(ShapegenError):
     """No plugin of that kind and name is loaded."""
 
