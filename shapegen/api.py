@@ -124,6 +124,7 @@ def sample(
     seed: int | None = None,
     mesh_format: str | None = None,
     resolution: int | None = None,
+    conditions: Sequence[str] = (),
 ) -> Any:
     """Draw new shapes as meshes in mm, from a trained run or from the generator that an organ brings along; return what
     `shapegen.stages.sample.draw` does.
@@ -136,9 +137,11 @@ def sample(
         seed: another seed gives other shapes; None: the run's, 0 for an organ.
         mesh_format: "ply", "stl", "obj", "glb", "vtk" or "vtp"; None: the run's, "stl" for an organ.
         resolution: cells of the meshing grid along each axis; None: the run's.
+        conditions: what they shall be like: "volume=1800ml", "left_lobe=large"; see docs/conditions.md.
 
     Raises:
-        ConfigError: not exactly one of run and organ is given, or the organ comes without a pretrained generator.
+        ConfigError: not exactly one of run and organ is given, the organ comes without a pretrained generator, or a
+            condition cannot be read.
         StageMissingError: the run is not trained.
         RunFolderError: the run folder's stages do not fit its configuration.
     """
@@ -147,7 +150,13 @@ def sample(
 
     if organ is not None and run is None:
         return _sample_organ(
-            organ, count=n or 10, out=out, seed=seed or 0, mesh_format=mesh_format or "stl", resolution=resolution
+            organ,
+            count=n or 10,
+            out=out,
+            seed=seed or 0,
+            mesh_format=mesh_format or "stl",
+            resolution=resolution,
+            conditions=conditions,
         )
     if run is None or organ is not None:
         raise ConfigError("sample draws from a run or from an organ's pretrained generator: give one of the two")
@@ -161,11 +170,19 @@ def sample(
         out=Path(out) if out is not None else opened.folder / "drawn" / f"seed-{seed}",
         mesh_format=mesh_format or opened.config.sample.format,
         resolution=resolution or opened.config.sample.resolution,
+        conditions=conditions,
     )
 
 
 def _sample_organ(
-    organ: str, *, count: int, out: str | Path | None, seed: int, mesh_format: str, resolution: int | None
+    organ: str,
+    *,
+    count: int,
+    out: str | Path | None,
+    seed: int,
+    mesh_format: str,
+    resolution: int | None,
+    conditions: Sequence[str],
 ) -> Any:
     from shapegen.pretrained import pretrained_organ
     from shapegen.stages.sample import draw
@@ -180,6 +197,7 @@ def _sample_organ(
         mesh_format=mesh_format,
         resolution=resolution,
         pretrained=pretrained,
+        conditions=conditions,
     )
 
 

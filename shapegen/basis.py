@@ -53,8 +53,11 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         module="shapegen.stages.train",
         upstream=("prepare", "fit"),
-        sections=("start", "generator", "denoiser", "parts.use", "parts.axes", "diffusion", "detail"),
-        excluded=("diffusion.sampler", "diffusion.sampler_steps"),
+        sections=(
+            *("start", "generator", "denoiser", "conditions", "parts.use", "parts.axes", "diffusion", "detail"),
+            "diffusion.condition_dropout",  # apart, so that runs from before there was one count as with the default
+        ),
+        excluded=("diffusion.sampler", "diffusion.sampler_steps", "diffusion.condition_dropout", "diffusion.guidance"),
     ),
     Stage(
         name="sample",

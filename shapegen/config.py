@@ -15,12 +15,13 @@ SLOTS: Mapping[str, str] = {
     "weight_space": "weight-space",
     "generator": "generator",
     "denoiser": "denoiser",
+    "conditions": "condition",
     "metrics": "metric",
     "trackers": "tracker",
 }
 """Field of `RunConfig` that holds one plugin, or a list of them, and the kind of plugin."""
 
-LIST_SLOTS = frozenset({"metrics", "trackers"})
+LIST_SLOTS = frozenset({"conditions", "metrics", "trackers"})
 
 
 class Slot(Config):
@@ -147,6 +148,15 @@ class DiffusionConfig(Config):
     calibrate: bool = Field(default=False, description="Widen samples to the spread that held-out codes show.")
     patience: int = Field(default=12, ge=1, description="Evaluations without improvement before training stops.")
     evaluate_every: int = Field(default=25, ge=1, description="Training steps between held-out evaluations.")
+    condition_dropout: float = Field(
+        default=0.2, ge=0, lt=1, description="Share of training codes whose condition is hidden, for each condition."
+    )
+    guidance: float = Field(
+        default=1.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of conditions in sampling: 0 without them, 1 as trained, above 1 sharper and less varied.",
+    )
     sampler: Literal["ddim", "heun", "dpmpp-2m", "euler", "flow-heun"] = Field(
         default="heun", description="ODE solver; euler and flow-heun go along the time of flow matching."
     )
@@ -228,6 +238,7 @@ class RunConfig(Config):
     fit: FitConfig = FitConfig()
     generator: Slot = Slot(name="diffusion")
     denoiser: Slot = Slot(name="transformer")
+    conditions: tuple[Slot, ...] = ()
     diffusion: DiffusionConfig = DiffusionConfig()
     detail: DetailConfig = DetailConfig()
     parts: PartsConfig = PartsConfig()
@@ -239,10 +250,16 @@ class RunConfig(Config):
             "chamfer-l1",
             "normal-consistency",
             "f-score",
+            "mean-surface-distance",
+            "volume-error",
             "mmd",
             "coverage",
             "one-nna",
+            "fpd",
+            "kpd",
             "nearest-training",
+            "data-copying",
+            "anatomy",
         )
     )
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,18 +78,27 @@ class Generator:
         codes, log_scale = split(self.layout, self.scaler.restore(x))
         return codes, log_scale.exp()
 
-    def mesh(self, codes: Tensor, scales: Tensor, *, resolution: int, seed: int = 0) -> Iterator[Sample]:
+    def mesh(
+        self,
+        codes: Tensor,
+        scales: Tensor,
+        *,
+        resolution: int,
+        seed: int = 0,
+        numbers: Sequence[int] | None = None,
+    ) -> Iterator[Sample]:
         """Turn codes [n, tokens, width] and scales [n] (mm) into INRs and surfaces, one after the other.
 
-        The detail of number i depends on (seed, i) and its code alone.
+        The detail of number i depends on (seed, i) and its code alone; `numbers` [n] are 0 to n - 1 where not given.
         """
-        for code, scale, weights in zip(codes, scales.tolist(), self._weights(codes, seed), strict=True):
+        numbers = range(len(codes)) if numbers is None else numbers
+        for code, scale, weights in zip(codes, scales.tolist(), self._weights(codes, seed, numbers), strict=True):
             field = numpy_field(self.inr, weights.to(self.device))
             canonical = mesh_field(field, resolution=resolution)
             surface = Placement(scale).to_mm(canonical) if canonical is not None else None
             yield Sample(code, weights, scale, surface)
 
-    def _weights(self, codes: Tensor, seed: int) -> Iterator[Tensor]:
+    def _weights(self, codes: Tensor, seed: int, numbers: Sequence[int]) -> Iterator[Tensor]:
         """Yield the INR's weights [parameters] of each code, on the CPU, with detail if there is any."""
         if self.detail is None:
             yield from (self.space.decode(code[None])[0] for code in codes)
@@ -105,7 +114,7 @@ class Generator:
             weights = self.space.decode(codes[number : number + 1])[0].to(self.device)
             inr = free.get()
             try:
-                return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", number))
+                return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", numbers[number]))
             finally:
                 free.put(inr)
 

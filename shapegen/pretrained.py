@@ -25,7 +25,7 @@ TENSORS = "generator.safetensors"
 FACTS = "pretrained.json"
 PARTS = ("inr", "weight_space", "generator", "denoiser", "diffusion")
 """Of the configuration: what a generator is built from."""
-KINDS = ("inr", "weight-space", "generator", "denoiser")
+KINDS = ("inr", "weight-space", "generator", "denoiser", "condition")
 """Of plugins: the same."""
 HALVED = 1024
 """Tensors of two or more dimensions with more entries are halved. What is smaller, such as the mean network and the
@@ -82,7 +82,8 @@ class Pretrained:
         for name in PARTS:
             own, other = self.facts["config"][name], changed.get(name, {})
             parts[name] = {**(own if isinstance(own, Mapping) else {"name": own}), **other} if other else own
-        return {**parts, "start": self.sha256}
+        conditions = self.facts["config"].get("conditions", [])
+        return {**parts, **({"conditions": conditions} if conditions else {}), "start": self.sha256}
 
     def run(self, catalog: Catalog) -> Run:
         """Return something to build from, open for reading only: it has a configuration and plugins, but no stages."""
@@ -153,7 +154,7 @@ def freeze(run: Run, folder: Path, *, half: bool, facts: Mapping[str, Any] | Non
         "organ": run.config.organ.name,
         "seed": run.seed,
         "config": {
-            **{name: config[name] for name in (*PARTS, "detail")},
+            **{name: config[name] for name in (*PARTS, "conditions", "detail")},
             "sample": {"resolution": config["sample"]["resolution"]},
         },
         "generator": generator.name,

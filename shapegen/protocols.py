@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from shapegen.conditioning.population import AttributeTable
+    from shapegen.conditioning.target import Target
     from shapegen.curation.raw import RawShape
     from shapegen.data.nifti import LabelMap
     from shapegen.data.population import Shape
@@ -249,11 +252,94 @@ class Condition(Protocol):
     """Turns a raw input (a volume, a sentence, a partial scan) into tokens that a denoiser attends to.
 
     It may also have `examples: Sequence[Any]`, at least three different raw inputs, small and synthetic:
-    `shapegen.testing` checks it with these.
+    `shapegen.testing` checks it with these. One that learns is an `nn.Module`: it is trained with the denoiser and kept
+    in the same file. What else it can do it shows by having the methods of `FromShapes`, `FitsInputs`, `ThinsInputs`,
+    `ReadsText`, `FromAttributes` or `GivesTargets`.
     """
 
     def __call__(self, raw: Sequence[Any]) -> Tensor:
         """Return cond [b, tokens, width] for b raw inputs."""
+        ...
+
+
+@runtime_checkable
+class FromShapes(Protocol):
+    """A condition that a denoiser can be trained with: `conditions: [name]`."""
+
+    def from_shapes(self, shapes: Sequence[Shape]) -> Sequence[Any]:
+        """Return the raw input that describes each of these shapes."""
+        ...
+
+
+@runtime_checkable
+class FitsInputs(Protocol):
+    """A condition that needs to know all training inputs first, such as their mean and spread."""
+
+    def fit(self, raw: Sequence[Any]) -> None:
+        """Measure them and keep that in buffers; called once, before training."""
+        ...
+
+
+@runtime_checkable
+class ThinsInputs(Protocol):
+    """A condition whose inputs may say more or less: training shows it some that say less."""
+
+    def thinned(self, raw: Any, generator: torch.Generator) -> Any:
+        """Return a raw input that says a part of this one, drawn from the CPU generator."""
+        ...
+
+
+@runtime_checkable
+class ReadsText(Protocol):
+    """A condition that can be asked for on the command line, by its name: `--condition name=TEXT`."""
+
+    def parse(self, text: str) -> Any:
+        """Return the raw input that a user means.
+
+        Raises:
+            ShapegenError: it cannot be used; the text says what was expected.
+        """
+        ...
+
+
+@runtime_checkable
+class FromAttributes(Protocol):
+    """A condition that can say attributes, which users ask for one by one: `--condition volume=1800ml`."""
+
+    def from_attributes(self, values: Mapping[str, float]) -> Any | None:
+        """Return the raw input that says these attributes (names and units of
+        `shapegen.metrics.morphometrics.UNITS`), or None where it knows none of them."""
+        ...
+
+
+@runtime_checkable
+class GivesTargets(Protocol):
+    """A condition that guides any generator, also one that was not trained with it, by attributes to aim at."""
+
+    def targets(self, raw: Any, table: AttributeTable) -> Sequence[Target]:
+        """Return what this raw input asks for in the population's attributes."""
+        ...
+
+
+@runtime_checkable
+class TakesConditions(Protocol):
+    """A generator that draws under conditions that it was trained with."""
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """They, by name."""
+        ...
+
+    def sample_given(
+        self,
+        given: Mapping[str, Any],
+        count: int,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Return latents as `LatentGenerator.sample` does, given one raw input for each condition that is named."""
         ...
 
 

@@ -61,6 +61,14 @@ Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as denoiser.depth=6; several times."),
 ]
+Conditions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--condition",
+        metavar="NAME=VALUE",
+        help="What the shapes shall be like, such as volume=1800ml or left_lobe=large; several times.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of every random number.  [default: 0]")]
 DeviceOption = Annotated[Device | None, typer.Option(help="Where to compute.  [default: auto]")]
 Cache = Annotated[

@@ -35,6 +35,7 @@ def sample(
     resolution: Annotated[
         int | None, typer.Option(min=8, max=1024, metavar="N", help="Cells of the grid along each axis.")
     ] = None,
+    conditions: options.Conditions = None,
     sets: options.Sets = None,
 ) -> None:
     """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
@@ -47,7 +48,7 @@ def sample(
     if (run_folder is None) == (organ is None):
         found = "neither" if organ is None else f"RUN_FOLDER {run_folder} and --organ {organ}"
         raise ConfigError(f"sample draws from a run folder or, with --organ, from a pretrained generator; got {found}")
-    if organ is None and count is None and out is None:
+    if organ is None and count is None and out is None and not conditions:
         assert run_folder is not None  # for the type checker: one of the two is given
         flags: dict[str, object] = {}
         changed = {"format": mesh_format.value if mesh_format else None, "resolution": resolution}
@@ -66,12 +67,28 @@ def sample(
     chosen = mesh_format.value if mesh_format else None
     if run_folder is None:
         out = out or Path("drawn") / f"{organ}-seed-{seed or 0}"
-        draw(organ=organ, n=count, out=out, seed=seed, mesh_format=chosen, resolution=resolution)
+        draw(
+            organ=organ,
+            n=count,
+            out=out,
+            seed=seed,
+            mesh_format=chosen,
+            resolution=resolution,
+            conditions=conditions or (),
+        )
         typer.echo(out)
         return
     run = open_run(run_folder)
     remember(run_folder)
     seed = run.seed if seed is None else seed
     out = out or run_folder / "drawn" / f"seed-{seed}"
-    draw(run, count, out=out, seed=seed, mesh_format=chosen, resolution=resolution)
+    draw(
+        run,
+        count,
+        out=out,
+        seed=seed,
+        mesh_format=chosen,
+        resolution=resolution,
+        conditions=conditions or (),
+    )
     typer.echo(out)

@@ -54,9 +54,6 @@ class Attribute:
 
 
 def _all() -> dict[str, Attribute]:
-    curvature = {
-        f"curvature-{percent:02d}": Attribute(f"curvature-{percent:02d}", "1/mm") for percent in (5, 25, 75, 95)
-    }
     listed = (
         Attribute("volume", "mL"),
         Attribute("extent-left-right", "mm", ("extent-lr", "width")),

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from shapegen.config import DiffusionConfig
+from shapegen.data.population import Population
+from shapegen.diffusion.conditional import Attending, Guided, build_attending
 from shapegen.diffusion.process import Process, build_process
 from shapegen.diffusion.sampling import sample
 from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
 from shapegen.errors import ConfigError
-from shapegen.protocols import Log
+from shapegen.protocols import Condition, Log
 from shapegen.store import derived_seed, part
 
 if TYPE_CHECKING:
@@ -64,10 +66,10 @@ class Diffusion:
         progress: Callable[[int], None] | None = None,
         note: Callable[[str], None] | None = None,
     ) -> dict[str, Any]:
-        """Train the denoiser; see `shapegen.diffusion.training.train`.
+        """Train the denoiser, with the run's conditions if it has any; see `shapegen.diffusion.training.train`.
 
         Raises:
-            ConfigError: the denoiser's output has not the shape of its input.
+            ConfigError: the denoiser's output has not the shape of its input, or takes no condition and there is one.
             TrainingDivergedError: a loss is not finite.
         """
         self.mask = mask.cpu()
@@ -75,12 +77,15 @@ class Diffusion:
         require_shape(self.network, self.mask)
         if self.started is not None:
             _write(self.network, self.started)
+        if isinstance(self.network, Attending):
+            self._show(self.network, len(x_train), len(x_validation))
         result = train(
             self.network,
             self.process,
             x_train,
             x_validation,
             mask,
+            numbered=isinstance(self.network, Attending),
             settings=training_settings(self.options),
             seed=seed,
             device=device,
@@ -98,12 +103,63 @@ class Diffusion:
             "curve": [dict(row) for row in result.curve],
         }
 
+    def _show(self, network: Attending, train: int, validation: int) -> None:
+        """Let the conditions see the shapes whose latents the rows are."""
+        population = Population.load(self.run.require("prepare", needed_by="train"))
+        shapes = [*population.of("train"), *population.of("validation")]
+        if len(shapes) != train + validation:
+            raise ConfigError(
+                f"conditions need the shapes of all rows: {train + validation} rows, {len(shapes)} training and "
+                "validation shapes"
+            )
+        network.learn_from(shapes)
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """What it was trained with, by name."""
+        network = self.network
+        return {name: network.condition(name) for name in network.names} if isinstance(network, Attending) else {}
+
+    def sample_given(
+        self,
+        given: Mapping[str, Any],
+        count: int,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Draw with classifier-free guidance by one raw input for each condition that is named."""
+        network = self.network
+        if not isinstance(network, Attending):
+            raise ConfigError(
+                "this generator was trained without conditions; train one with `conditions: [attributes]`"
+            )
+        with torch.no_grad():
+            tokens = network.eval().cpu().tokens({name: [raw] for name, raw in given.items()}, 1)
+        guided = Guided(network, self.options.guidance)
+        return self._sample(
+            guided, count, seed=seed, device=device, progress=progress, cond=tokens.expand(count, -1, -1)
+        )
+
     def sample(
         self, count: int, *, seed: int, device: str = "cpu", progress: Callable[[int], None] | None = None
     ) -> Tensor:
         """Integrate from noise to latents; see `shapegen.diffusion.sampling.sample`."""
+        return self._sample(self.network, count, seed=seed, device=device, progress=progress)
+
+    def _sample(
+        self,
+        network: nn.Module,
+        count: int,
+        *,
+        seed: int,
+        device: str,
+        progress: Callable[[int], None] | None,
+        cond: Tensor | None = None,
+    ) -> Tensor:
         return sample(
-            self.network,
+            network,
             self.process,
             self.mask,
             count=count,
@@ -113,6 +169,7 @@ class Diffusion:
             sigma_min=self.options.sigma_min,
             sigma_max=self.options.sigma_max,
             device=device,
+            cond=cond,
             progress=progress,
         )
 
@@ -161,5 +218,4 @@ def build_network(run: Run, *, tokens: int, width: int) -> nn.Module:
     """Build the run's denoiser for latents [tokens, width], initialised by the run's seed."""
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(run.seed, "denoiser"))
-        network: nn.Module = run.build("denoiser", run.config.denoiser, tokens=tokens, width=width)
-        return network
+        return build_attending(run, tokens=tokens, width=width)

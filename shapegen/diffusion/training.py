@@ -70,6 +70,7 @@ def train(
     log: Log,
     device: str = "cpu",
     augment: Augment | None = None,
+    numbered: bool = False,
     progress: Callable[[int], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> TrainingResult:
@@ -92,6 +93,7 @@ def train(
             are made, and logged, again.
         device: torch's name of it.
         augment: applied to every batch.
+        numbered: hand the network the numbers of the rows (training rows, then held-out ones) as its condition.
         progress: called with the number of steps done since its last call.
         note: told in one line what the user should know; the standard library's log if not given.
 
@@ -121,6 +123,7 @@ def train(
         levels=settings.validation_levels,
         repeats=settings.validation_repeats,
         seed=seed,
+        first=len(x_train) if numbered else None,
     )
     best = copied(average.module) if held_out is not None else None
     curve = Curve(math.ceil(settings.steps / settings.evaluate_every))
@@ -147,8 +150,9 @@ def train(
             rate = learning_rate(settings, done)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            x = _batch(x_train, mask, generator, settings=settings, augment=augment)
-            loss = process.loss(network, x, mask, generator)
+            rows = batch_rows(len(x_train), settings.batch, generator)
+            x = _batch(x_train, rows, mask, generator, settings=settings, augment=augment)
+            loss = process.loss(network, x, mask, generator, rows if numbered else None)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
@@ -182,9 +186,15 @@ def train(
 
 
 def _batch(
-    x_train: Tensor, mask: Tensor, generator: torch.Generator, *, settings: TrainingSettings, augment: Augment | None
+    x_train: Tensor,
+    rows: Tensor,
+    mask: Tensor,
+    generator: torch.Generator,
+    *,
+    settings: TrainingSettings,
+    augment: Augment | None,
 ) -> Tensor:
-    x = x_train[batch_rows(len(x_train), settings.batch, generator).to(x_train.device)]
+    x = x_train[rows.to(x_train.device)]
     if augment is not None:
         x = augment(x, generator)
     if settings.jitter:

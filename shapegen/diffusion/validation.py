@@ -24,16 +24,26 @@ class Validation:
         repeats: noises for each row and level. They come in pairs eps, -eps: the part of the error that is odd in the
             noise cancels.
         seed: the run's.
+        first: number of the first row, where the network gets the rows' numbers as its condition.
     """
 
     def __init__(
-        self, process: Process, *, x: Tensor | None, mask: Tensor, levels: int, repeats: int, seed: int
+        self,
+        process: Process,
+        *,
+        x: Tensor | None,
+        mask: Tensor,
+        levels: int,
+        repeats: int,
+        seed: int,
+        first: int | None = None,
     ) -> None:
         self.process = process
         self.x = x
         self.mask = mask
         self.repeats = repeats
         self.seed = seed
+        self.first = first
         self.levels = process.levels((torch.arange(levels, dtype=torch.float64) + 0.5) / levels)
 
     @torch.no_grad()
@@ -62,6 +72,7 @@ class Validation:
                     noise=noise.to(x),
                     level=self.levels[level[part]].to(x),
                     mask=self.mask,
+                    cond=None if self.first is None else self.first + row[part],
                 )
                 total.index_add_(0, level[part], errors.double().cpu())
         return total / (rows * self.repeats)

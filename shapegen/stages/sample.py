@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from shapegen.store import write_json, write_tensors
 
 if TYPE_CHECKING:
-    from shapegen.generator import Sample
+    from collections.abc import Iterable, Sequence
+
+    from torch import Tensor
+
+    from shapegen.conditioning.ask import Request
+    from shapegen.generator import Generator, Sample
     from shapegen.pretrained import Pretrained
     from shapegen.run import Run
 
@@ -43,6 +48,7 @@ def draw(
     mesh_format: str = "ply",
     resolution: int | None = None,
     pretrained: Pretrained | None = None,
+    conditions: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Draw shapes from the run's generator.
 
@@ -53,12 +59,14 @@ def draw(
         mesh_format: ply, stl, obj, glb, vtk or vtp.
         resolution: cells along each axis of the canonical cube; the run's own if None.
         pretrained: draw from this frozen generator, for which the run stands.
+        conditions: what the shapes shall be like, such as "volume=1800ml" (`shapegen.conditioning`).
 
     Returns:
         The content of `samples.json`.
 
     Raises:
         StageMissingError: the run has no trained generator.
+        ConfigError: a condition that cannot be met, or not be read.
     """
     import torch
 
@@ -66,16 +74,22 @@ def draw(
     from shapegen.geometry.export import write_mesh
     from shapegen.parts.draw import part_drawer
 
+    request = _request(run, conditions)
     generator = pretrained.generator(run) if pretrained else load_generator(run, needed_by="sample")
-    with run.progress("drawing latents", count) as advance:
-        codes, scales = generator.codes(count, seed=seed, progress=advance)
+    resolution = resolution or run.config.sample.resolution
+    asked: dict[str, Any] = {}
+    samples: Iterable[Sample]
+    if request is not None:
+        codes, scales, samples, asked = _asked(run, generator, request, pretrained, count, seed, resolution)
+    else:
+        with run.progress("drawing latents", count) as advance:
+            codes, scales = generator.codes(count, seed=seed, progress=advance)
+        samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
     parts = None if pretrained else part_drawer(run, generator.layout)
     rows: list[dict[str, Any]] = []
     weights = []
     with run.progress("meshing samples", count) as advance:
-        for index, sample in enumerate(
-            generator.mesh(codes, scales, resolution=resolution or run.config.sample.resolution, seed=seed)
-        ):
+        for index, sample in enumerate(samples):
             name = f"sample-{index:04d}"
             file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
             if sample.surface is not None:
@@ -95,12 +109,48 @@ def draw(
         "seed": seed,
         "inr": run.config.to_json()["inr"],
         "samples": rows,
+        **asked,
     }
     if pretrained:
         known = ("made_by", "licence", "sha256")
         result["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
     write_json(out / "samples.json", result)
     return result
+
+
+def _request(run: Run, conditions: Sequence[str]) -> Request | None:
+    if not conditions:
+        return None
+    from shapegen.conditioning.ask import parse_request
+
+    return parse_request(conditions, run.catalog)
+
+
+def _asked(
+    run: Run,
+    generator: Generator,
+    request: Request,
+    pretrained: Pretrained | None,
+    count: int,
+    seed: int,
+    resolution: int,
+) -> tuple[Tensor, Tensor, Iterable[Sample], dict[str, Any]]:
+    """Draw what was asked for; return codes, scales, samples and what to write about it."""
+    from shapegen.conditioning.ask import aim_at, draw_asked
+    from shapegen.progress import say
+
+    aim = aim_at(request, run, generator, pretrained)
+    for warning in aim.warnings:
+        say(f"warning: {warning}")
+    found = draw_asked(aim, run, generator, count=count, seed=seed, resolution=resolution)
+    facts = {
+        "asked": list(request.texts),
+        "guided_by": ["attributes of the mesh", *aim.given] if aim.targets else [*aim.given],
+        "population": f"{len(aim.table.values)} {aim.table.source}",
+        "attributes": found.facts(aim.targets),
+        "warnings": list(aim.warnings),
+    }
+    return found.codes, found.scales, found.samples, {"conditions": facts}
 
 
 def facts_of(sample: Sample) -> dict[str, Any]:
