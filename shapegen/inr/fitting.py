@@ -1,4 +1,4 @@
-"""Fitting one INR to each shape, many at once."""
+"""Fitting one INR to each shape: some at once, and on a CPU several such batches side by side."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shapegen.inr.field import evaluate, field_loss
 from shapegen.inr.layout import parameter_layout
 from shapegen.inr.samples import FieldSamples
 from shapegen.store import derived_seed
+from shapegen.torch_threads import in_order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,14 @@ class FitSettings:
         steps: optimiser steps.
         points: samples for each shape and step.
         learning_rate: peak of a short warm-up and a cosine decay to zero (Adam).
-        batch: shapes fitted at the same time; bounds the memory, does not change the result of a shape.
+        batch: shapes fitted at the same time; bounds the memory, does not change the result of a shape. None: 64, on a
+            CPU 4, whose activations stay in its cache (1.4 times less time than 16).
     """
 
     steps: int = 400
     points: int = 512
     learning_rate: float = 2e-3
-    batch: int = 16
+    batch: int | None = None
 
 
 def warmup_cosine(step: int, steps: int, *, warmup: float = 0.05) -> float:
@@ -69,11 +71,18 @@ def fit_weights(
         TrainingDivergedError: a loss became NaN or infinite.
     """
     start = start.expand(len(samples), -1)
+    on_cpu = start.device.type == "cpu"
+    size = settings.batch or (4 if on_cpu else 64)
+    batches = [slice(first, first + size) for first in range(0, len(samples), size)]
+
+    def fit(number: int) -> Tensor:
+        rows = batches[number]
+        return _fit_batch(inr, start[rows], samples.select(rows), settings, seed)
+
     done = []
-    for first in range(0, len(samples), settings.batch):
-        rows = slice(first, first + settings.batch)
-        done.append(_fit_batch(inr, start[rows], samples.select(rows), settings, seed))
-        advance(len(done[-1]))
+    for fitted in in_order(fit, len(batches)) if on_cpu else map(fit, range(len(batches))):
+        done.append(fitted)
+        advance(len(fitted))
     return torch.cat(done)
 
 
