@@ -1,0 +1,173 @@
+"""Ask a generator for attributes and measure what comes: how exactly, in which order, and how varied the rest stays.
+
+    python benchmarks/attributes.py liver [--levels 3] [--out benchmarks/results/attributes.json]
+
+Asked are values in the central 90 % of the population (its 5 to 95 % quantiles), another one for each draw, with three
+seeds. What came is measured on the meshes that users get, with surface detail. Reported:
+
+- volume: the median absolute error in % (aim: 3), beside those of unconditional draws and of the best of the draws in
+  the population's table;
+- every other attribute: the rank correlation (Spearman) of asked and got (aim: 0.9), and the median absolute error in
+  standard deviations of the population;
+- variety: how much the other attributes, and the codes, of the draws asked for volume vary around their regression on
+  volume, over the same of the unconditional draws (aim: 0.8).
+
+Intervals are 95 % bootstrap intervals over draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from scipy.stats import spearmanr
+
+from shapegen.conditioning.ask import draws
+from shapegen.conditioning.attributes import ATTRIBUTES
+from shapegen.conditioning.draw import conditioned
+from shapegen.conditioning.population import AttributeTable, attribute_table, measured_rows
+from shapegen.conditioning.target import EXACT, Target
+from shapegen.diffusion.latents import split
+from shapegen.discovery import discover
+from shapegen.generator import Generator
+from shapegen.pretrained import pretrained_organ
+from shapegen.store import write_json
+
+SEEDS = (0, 1, 2)
+REST = ("extent-left-right", "extent-front-back", "extent-head-foot", "sphericity", "convexity", "left-share")
+
+
+def interval(values: np.ndarray, statistic, rounds: int = 2000) -> dict[str, float]:
+    """Return a statistic of rows [n, ...] with its bootstrap interval."""
+    rng = np.random.default_rng(0)
+    found = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(rounds)]
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return {"value": float(statistic(values)), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def levels(table: AttributeTable, name: str, count: int) -> np.ndarray:
+    """Return asked values on the working scale, one for each seed and draw: strata of the central 90 %."""
+    places = 0.05 + 0.9 * (np.arange(count * len(SEEDS)) + 0.5) / (count * len(SEEDS))
+    return np.array([table.quantile(name, place) for place in places]).reshape(count, len(SEEDS)).T
+
+
+def asked(generator: Generator, table: AttributeTable, name: str, count: int) -> tuple[np.ndarray, list]:
+    """Return [n, 2] asked and got on the working scale, and the samples."""
+    rows, samples = [], []
+    for seed, values in zip(SEEDS, levels(table, name, count), strict=True):
+        x = draws(generator, {}, count, seed=seed)
+        for number, value in enumerate(values):
+            target = Target(name, float(value), EXACT * table.spread(name))
+            found = conditioned(generator, table, [target], x[number : number + 1], seed=seed, resolution=128)
+            rows.append([value, ATTRIBUTES[name].working(found.values[0, 0])])
+            samples += found.samples
+    return np.array(rows), samples
+
+
+def residual_spread(volume: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the standard deviations [k] of rows [n, k] around their regression on log volume."""
+    design = np.stack([np.ones(len(volume)), volume], axis=1)
+    left = rows - design @ np.linalg.lstsq(design, rows, rcond=None)[0]
+    return left.std(axis=0) * np.sqrt(len(volume) / (len(volume) - 2))
+
+
+def variety(samples: list, table: AttributeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return log volumes [n], and the rest: attributes on the working scale and codes [n, k]."""
+    values = measured_rows(sample.surface for sample in samples)
+    of = {name: values[:, list(ATTRIBUTES).index(name)] for name in ATTRIBUTES}
+    rest = [np.log(of[name]) if ATTRIBUTES[name].logarithmic else of[name] for name in REST]
+    codes = np.stack([sample.code.flatten().numpy() for sample in samples])
+    return np.log(of["volume"]), np.concatenate([np.stack(rest, axis=1), codes], axis=1)
+
+
+def ratios(volume: np.ndarray, rest: np.ndarray, free_volume: np.ndarray, free: np.ndarray) -> dict[str, float]:
+    """Return the spread of each of the rest, and of the codes together, over that of unconditional draws."""
+    ours, theirs = residual_spread(volume, rest), residual_spread(free_volume, free)
+    count = len(REST)
+    used = theirs[count:] > 0
+    codes = np.sqrt(np.square(ours[count:][used]).mean() / np.square(theirs[count:][used]).mean())
+    one = dict(zip(REST, (ours[:count] / theirs[:count]).tolist(), strict=True))
+    return {**one, "codes": float(codes), "mean of the attributes": float(np.mean(list(one.values())))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("organ")
+    parser.add_argument("--volumes", type=int, default=8, help="asked volumes for each seed")
+    parser.add_argument("--levels", type=int, default=3, help="asked values of each other attribute for each seed")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attributes.json"))
+    options = parser.parse_args()
+    begin = time.process_time()
+    catalog = discover()
+    pretrained = pretrained_organ(catalog, options.organ)
+    run = pretrained.run(catalog)
+    generator = pretrained.generator(run)
+    table = attribute_table(run, generator, pretrained)
+    result: dict = {"organ": options.organ, "seeds": list(SEEDS), "machine": machine(), "attributes": {}}
+
+    free = []
+    for seed in SEEDS:
+        x = draws(generator, {}, options.volumes, seed=seed)
+        codes, log_scale = split(generator.layout, generator.scaler.restore(x))
+        free += list(generator.mesh(codes, log_scale.exp(), resolution=128, seed=seed))
+    free_volume, free_rest = variety(free, table)
+    rows, samples = asked(generator, table, "volume", options.volumes)
+    volume, rest = variety(samples, table)
+
+    def percent(pairs: np.ndarray) -> float:
+        return float(100 * np.median(np.abs(np.exp(pairs[:, 1] - pairs[:, 0]) - 1)))
+
+    column = table.column("volume")
+    best = np.array([column[np.abs(column - value).argmin()] for value in rows[:, 0]])
+    unasked = np.random.default_rng(0).permutation(free_volume)
+    result["volume error, %"] = {
+        "asked for": interval(rows, percent),
+        "unconditional": interval(np.stack([rows[:, 0], unasked], axis=1), percent),
+        "best of the table": interval(np.stack([rows[:, 0], best], axis=1), percent),
+    }
+    pick = np.arange(len(volume))
+    spreads = ratios(volume, rest, free_volume, free_rest)
+    result["variety"] = {
+        name: interval(
+            pick,
+            lambda chosen, name=name: ratios(volume[chosen], rest[chosen], free_volume[chosen], free_rest[chosen])[
+                name
+            ],
+            500,
+        )
+        for name in spreads
+    }
+    print(
+        result["volume error, %"],
+        {name: round(value["value"], 2) for name, value in result["variety"].items()},
+        flush=True,
+    )
+
+    def rank(pairs: np.ndarray) -> float:
+        return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic) if len(np.unique(pairs[:, 0])) > 2 else np.nan
+
+    for name in ATTRIBUTES:
+        if name == "volume":
+            found = rows
+        else:
+            found, _ = asked(generator, table, name, options.levels)
+        off = np.abs(found[:, 1] - found[:, 0]) / table.spread(name)
+        result["attributes"][name] = {
+            "rank correlation": interval(found, rank),
+            "error, standard deviations": interval(off, lambda values: float(np.median(values))),
+        }
+        print(
+            name,
+            {key: {k: round(v, 3) for k, v in each.items()} for key, each in result["attributes"][name].items()},
+            flush=True,
+        )
+        result["cpu seconds"] = round(time.process_time() - begin, 1)
+        write_json(options.out, result)
+    print(result["cpu seconds"], "s of CPU")
+
+
+if __name__ == "__main__":
+    main()
