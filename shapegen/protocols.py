@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shapegen.data.nifti import LabelMap
     from shapegen.data.population import Shape
     from shapegen.evaluation import GenerationSets, ReconstructionPair
+    from shapegen.generator import Generator
     from shapegen.geometry.surface import Surface
     from shapegen.run import Run
 
@@ -254,7 +255,7 @@ class Condition(Protocol):
     It may also have `examples: Sequence[Any]`, at least three different raw inputs, small and synthetic:
     `shapegen.testing` checks it with these. One that learns is an `nn.Module`: it is trained with the denoiser and kept
     in the same file. What else it can do it shows by having the methods of `FromShapes`, `FitsInputs`, `ThinsInputs`,
-    `ReadsText`, `FromAttributes` or `GivesTargets`.
+    `ReadsText`, `FromAttributes`, `GivesTargets` or `GuidesDraws`.
     """
 
     def __call__(self, raw: Sequence[Any]) -> Tensor:
@@ -291,7 +292,10 @@ class ThinsInputs(Protocol):
 
 @runtime_checkable
 class ReadsText(Protocol):
-    """A condition that can be asked for on the command line, by its name: `--condition name=TEXT`."""
+    """A condition that can be asked for on the command line, by its name: `--condition name=TEXT`.
+
+    With the attribute `several = True` it may be asked for more than once; `parse` then gets a line for each time.
+    """
 
     def parse(self, text: str) -> Any:
         """Return the raw input that a user means.
@@ -318,6 +322,32 @@ class GivesTargets(Protocol):
 
     def targets(self, raw: Any, table: AttributeTable) -> Sequence[Target]:
         """Return what this raw input asks for in the population's attributes."""
+        ...
+
+
+@runtime_checkable
+class GuidesDraws(Protocol):
+    """A condition that guides any generator, also one that was not trained with it, in a way of its own."""
+
+    def guided(
+        self,
+        raw: Any,
+        x: Tensor,
+        *,
+        generator: Generator,
+        table: AttributeTable,
+        targets: Sequence[Target],
+        seed: int,
+    ) -> tuple[Tensor, Mapping[str, Any]]:
+        """Return latents [n, tokens, width] near the draws x that agree with a raw input, and what there is to say
+        about it as plain JSON, which goes into `samples.json`.
+
+        Row i depends on (seed, i), x_i and the input alone. Attributes to aim at beside are met exactly afterwards, by
+        the nearest latents that have them; so they should be near here already.
+
+        Raises:
+            ShapegenError: no shape of the generator agrees with it.
+        """
         ...
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shapegen.conditioning.attributes import ATTRIBUTES, FACTORS
+from shapegen.conditioning.measures import ADDED
 from shapegen.conditioning.wish import WORDS, Wish, parse_wish, parse_wishes
 from shapegen.errors import (
     ConditionValueError,
@@ -19,7 +20,10 @@ from shapegen.metrics.morphometrics import UNITS
 
 
 def test_attributes_are_the_morphometrics_with_their_units():
-    assert [(each.name, each.unit) for each in ATTRIBUTES.values()] == list(UNITS.items())
+    assert [(each.name, each.unit) for each in ATTRIBUTES.values()] == [
+        *UNITS.items(),
+        *((name, "mm") for name in ADDED),
+    ]
     assert all(unit.lower() in FACTORS[unit] for unit in UNITS.values())
 
 

@@ -57,11 +57,15 @@ def prior_of(generator: Generator, count: int, *, seed: int) -> Prior:
     return Prior(mean.float(), factor.float(), draws.float())
 
 
-def decoded(generator: Generator, prior: Prior, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return codes [n, tokens, width], INR weights [n, parameters] and scales [n] in mm of u [n, d], differentiably."""
-    mask = generator.layout.mask
+def latents(prior: Prior, u: Tensor, mask: Tensor) -> Tensor:
+    """Return standardised latents [n, tokens, width], zero where padded, of u [n, d], differentiably."""
     x = u.new_zeros(len(u), *mask.shape)
     x[:, mask] = prior.mean.to(u) + u @ prior.factor.to(u).T
-    scaler = generator.scaler
+    return x
+
+
+def decoded(generator: Generator, prior: Prior, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return codes [n, tokens, width], INR weights [n, parameters] and scales [n] in mm of u [n, d], differentiably."""
+    x, scaler = latents(prior, u, generator.layout.mask), generator.scaler
     codes, log_scale = split(generator.layout, x * scaler.std.to(u) + scaler.mean.to(u))
     return codes, generator.space.decode(codes), log_scale.exp()

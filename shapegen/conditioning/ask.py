@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shapegen.conditioning.draw import Conditioned, conditioned
@@ -18,7 +18,7 @@ from shapegen.errors import (
     PluginRaisedError,
     ShapegenError,
 )
-from shapegen.protocols import Condition, FromAttributes, GivesTargets, ReadsText, TakesConditions
+from shapegen.protocols import Condition, FromAttributes, GivesTargets, GuidesDraws, ReadsText, TakesConditions
 from shapegen.store import derived_seed
 
 if TYPE_CHECKING:
@@ -37,29 +37,28 @@ class Request:
     Args:
         texts: as it was written.
         wishes: the attributes among it.
-        others: what follows the names of condition plugins: `text="a small liver"` is {"text": "a small liver"}.
+        others: what follows the names of condition plugins: `text="a small liver"` is {"text": ("a small liver",)}.
     """
 
     texts: tuple[str, ...]
     wishes: tuple[Wish, ...]
-    others: Mapping[str, str]
+    others: Mapping[str, tuple[str, ...]]
 
 
 def parse_request(texts: Sequence[str], catalog: Catalog) -> Request:
     """Read conditions: attributes by name, and others by the name of an installed condition plugin.
 
     Raises:
-        ContradictoryConditionsError: a plugin is asked twice, or attributes contradict each other.
+        ContradictoryConditionsError: attributes contradict each other.
         ConditionValueError, UnknownAttributeError, UnitError: as `shapegen.conditioning.wish.parse_wishes`.
     """
     plugins = tuple(dict.fromkeys(entry.name for entry in catalog.entries("condition") if entry.name != "attributes"))
-    wishes, others = [], {}
+    wishes: list[str] = []
+    others: dict[str, tuple[str, ...]] = {}
     for text in texts:
         name, equals, given = text.partition("=")
         if equals and name.strip() in plugins:
-            if others.get(name.strip(), given) != given:
-                raise ContradictoryConditionsError(f"condition '{name.strip()}' is given twice; leave one of them out")
-            others[name.strip()] = given
+            others[name.strip()] = tuple(dict.fromkeys((*others.get(name.strip(), ()), given)))
         else:
             wishes.append(text)
     return Request(tuple(texts), parse_wishes(wishes, others=plugins), others)
@@ -74,12 +73,14 @@ class Aim:
         targets: attributes to aim at.
         given: raw inputs of conditions that the generator was trained with, by name.
         warnings: what the user should know.
+        guides: conditions that guide draws in their own way, with their raw inputs, by name.
     """
 
     table: AttributeTable
     targets: tuple[Target, ...]
     given: Mapping[str, Any]
     warnings: tuple[str, ...]
+    guides: Mapping[str, tuple[GuidesDraws, Any]] = field(default_factory=dict)
 
 
 def aim_at(request: Request, run: Run, generator: Generator, pretrained: Pretrained | None = None) -> Aim:
@@ -93,16 +94,19 @@ def aim_at(request: Request, run: Run, generator: Generator, pretrained: Pretrai
     targets, warnings = targets_of(request.wishes, table)
     trained = trained_conditions(generator)
     given: dict[str, Any] = {}
-    for name, text in request.others.items():
+    guides: dict[str, tuple[GuidesDraws, Any]] = {}
+    for name, texts in request.others.items():
         condition = trained.get(name) or run.build("condition", Slot(name=name), width=generator.layout.width)
-        raw = _asked(f"condition '{name}'", condition, text)
+        raw = _asked(f"condition '{name}'", condition, texts)
         if name in trained:
             given[name] = raw
         named = {target.attribute for target in targets}
         if isinstance(condition, GivesTargets):
             # what is asked for in numbers counts more than what a sentence means
             targets += tuple(each for each in condition.targets(raw, table) if each.attribute not in named)
-        elif name not in trained:
+        if isinstance(condition, GuidesDraws):
+            guides[name] = condition, raw
+        elif not isinstance(condition, GivesTargets) and name not in trained:
             raise ConfigError(
                 f"condition '{name}' guides only generators that were trained with it; this one was trained with "
                 f"{', '.join(trained) or 'none'}: train one with `conditions: [{name}]`"
@@ -112,10 +116,13 @@ def aim_at(request: Request, run: Run, generator: Generator, pretrained: Pretrai
         if name not in given and isinstance(condition, FromAttributes):
             raw = condition.from_attributes(values) if values else None
             given |= {} if raw is None else {name: raw}
-    return Aim(table, targets, given, warnings)
+    return Aim(table, targets, given, warnings, guides)
 
 
-def _asked(label: str, condition: Condition, text: str) -> Any:
+def _asked(label: str, condition: Condition, texts: Sequence[str]) -> Any:
+    if len(texts) > 1 and not getattr(condition, "several", False):
+        raise ContradictoryConditionsError(f"{label} is given {len(texts)} times; leave all but one of them out")
+    text = "\n".join(texts)
     if not isinstance(condition, ReadsText):
         raise ConditionValueError(f"{label} cannot be written on the command line; it has no `parse`")
     try:
@@ -152,9 +159,23 @@ def draws(
     return generator.latents.sample(count, seed=own, device=generator.device, progress=progress)
 
 
-def draw_asked(aim: Aim, run: Run, generator: Generator, *, count: int, seed: int, resolution: int) -> Conditioned:
-    """Draw, guide, mesh and measure."""
+def draw_asked(
+    aim: Aim, run: Run, generator: Generator, *, count: int, seed: int, resolution: int
+) -> tuple[Conditioned, dict[str, Any]]:
+    """Draw, guide, mesh and measure; return also what conditions say that guide in their own way."""
     with run.progress("drawing latents", count) as advance:
         x = draws(generator, aim.given, count, seed=seed, progress=advance)
+    said: dict[str, Any] = {}
+    for name, (condition, raw) in aim.guides.items():
+        try:
+            x, facts = condition.guided(
+                raw, x, generator=generator, table=aim.table, targets=aim.targets, seed=derived_seed(seed, name)
+            )
+        except ShapegenError:
+            raise
+        except Exception as error:
+            raise PluginRaisedError(f"condition '{name}'", "guiding draws", error) from error
+        said |= facts
     with run.progress("meeting the conditions", count) as advance:
-        return conditioned(generator, aim.table, aim.targets, x, seed=seed, resolution=resolution, progress=advance)
+        found = conditioned(generator, aim.table, aim.targets, x, seed=seed, resolution=resolution, progress=advance)
+    return found, said

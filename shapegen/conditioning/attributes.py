@@ -71,12 +71,16 @@ def _all() -> dict[str, Attribute]:
         Attribute("thickness-10", "mm"),
         Attribute("thickness-50", "mm", ("thickness",)),
         Attribute("thickness-90", "mm"),
+        Attribute("left-length", "mm", ("left-lobe-length",)),
+        Attribute("left-thickness", "mm", ("left-lobe-thickness",)),
     )
     return {each.name: each for each in listed}
 
 
 ATTRIBUTES: Mapping[str, Attribute] = _all()
-"""In the order of `shapegen.metrics.morphometrics.UNITS`, which a test holds equal: this module imports nothing."""
+"""In the order of `shapegen.metrics.morphometrics.UNITS`, which a test holds equal, since this module imports nothing;
+then what `shapegen.conditioning.measures` adds: how far the left part, such as a liver's left lobe, reaches, and how
+thick it is."""
 _KNOWN = {short: each.name for each in ATTRIBUTES.values() for short in (each.name, *each.short)}
 
 

@@ -18,13 +18,12 @@ from shapegen.completion.prior import decoded
 from shapegen.conditioning.attributes import ATTRIBUTES
 from shapegen.conditioning.measures import measured
 from shapegen.conditioning.nearest import Measurer, measurer, nearest
+from shapegen.conditioning.target import Target, varied
 from shapegen.metrics.threads import worker_count
-from shapegen.store import derived_seed
 from shapegen.torch_threads import in_order
 
 if TYPE_CHECKING:
     from shapegen.conditioning.population import AttributeTable
-    from shapegen.conditioning.target import Target
     from shapegen.generator import Generator, Sample
 
 CORRECTIONS = 2
@@ -105,7 +104,7 @@ def conditioned(
         free.put(replace(measure, generator=replace(generator, inr=deepcopy(generator.inr))))
 
     def one(number: int) -> Try:
-        goal = torch.tensor([target.value for target in targets]) + vague * _standard_normal(len(names), seed, number)
+        goal = torch.tensor(varied(targets, seed, number))
         own = free.get()
         try:
             return _hit(own, prior.draws[number], goal, spread, good_enough, number, seed=seed, resolution=resolution)
@@ -176,13 +175,8 @@ def _tried(
     if sample.surface is not None:
         with suppress(ValueError):  # smaller than the smoothing of what is measured
             values = measured(sample.surface, measure.names)
-    miss = float(np.abs((values - goal) / good_enough).max())
+    miss = float(np.abs((values - goal) / good_enough).max(initial=0.0))
     return Try(sample, values, miss if np.isfinite(miss) else np.inf)
-
-
-def _standard_normal(count: int, seed: int, number: int) -> Tensor:
-    generator = torch.Generator().manual_seed(derived_seed(seed, "condition", number))
-    return torch.randn(count, generator=generator)
 
 
 def _finite(value: float) -> float | None:

@@ -28,12 +28,16 @@ DIFFERENTIABLE = (
     "sphericity",
     "convexity",
     "left-share",
+    "left-length",
+    "left-thickness",
 )
 """What `mesh_measures` gives, in order."""
-EXACT = frozenset(("volume", "extent-left-right", "extent-front-back", "extent-head-foot", "convexity", "left-share"))
-"""Of these, what `shapegen.metrics.morphometrics` measures on the same surface; area and sphericity it takes from a
-smoothed one."""
-POWERS = torch.tensor([3.0, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0])
+EXACT = frozenset(DIFFERENTIABLE) - {"area", "sphericity"}
+"""Of these, what counts as measured on a mesh as it is; area and sphericity `shapegen.metrics.morphometrics` takes from
+a smoothed one."""
+ADDED = ("left-length", "left-thickness")
+"""Of these, what `shapegen.metrics.morphometrics` does not have."""
+POWERS = torch.tensor([3.0, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0, 1.0, 1.0])
 """With which power of the scale each grows."""
 _SOFT = 0.005
 """Over how much of the cube an extent's ends are averaged in its gradient, which else one vertex alone would have."""
@@ -49,14 +53,16 @@ def mesh_measures(vertices: Tensor, faces: Tensor) -> Tensor:
     - sphericity pi^(1/3) (6 V)^(2/3) / S (Wadell 1935); convexity V over the volume of the convex hull's corners;
     - left-share V_l / V with V_l the volume at x < m = (max x + min x) / 2, by the divergence theorem with the field
       (min(x, m) - m, 0, 0), whose divergence is 1 there and 0 beyond: V_l = sum_f A_f,x mean_f(min(x, m) - m), the mean
-      over the middles of the edges.
+      over the middles of the edges;
+    - left-length c - min x, with c the x of the volume's centroid, 1 / (2 V) sum_f A_f,x mean_f(x^2);
+    - left-thickness 2 V_o / S_o over the outer half of that, x < o = (c + min x) / 2: the thickness of a flat plate.
 
     Args:
         vertices: [v, 3], mm.
         faces: [f, 3] int64.
 
     Returns:
-        `DIFFERENTIABLE` [8] on the working scale: logarithms of mL, mm and cm2, then plain ratios.
+        `DIFFERENTIABLE` [10] on the working scale: logarithms of mL, mm and cm2, plain ratios, logarithms of mm.
     """
     a, b, c = vertices[faces].unbind(dim=1)
     vectors = torch.linalg.cross(b - a, c - a) / 2
@@ -65,10 +71,22 @@ def mesh_measures(vertices: Tensor, faces: Tensor) -> Tensor:
     high, low = _largest(vertices), -_largest(-vertices)
     middle = (high[0] + low[0]) / 2
     halves = torch.stack([(a + b)[:, 0], (b + c)[:, 0], (c + a)[:, 0]]) / 2
-    left = (vectors[:, 0] * (halves.minimum(middle) - middle).mean(dim=0)).sum()
+    left = _left_of(middle, vectors, halves)
+    centre = (vectors[:, 0] * halves.square().mean(dim=0)).sum() / (2 * volume)
+    length = centre - low[0]
+    outer = (centre + low[0]) / 2
+    # faces count as far as they lie there, so that the surface does not jump from face to face
+    width = _SOFT * (high[0] - low[0]).detach()
+    skin = (vectors.norm(dim=1) * torch.sigmoid((outer - halves.mean(dim=0)) / width)).sum()
+    lobe = torch.stack([length, 2 * _left_of(outer, vectors, halves) / skin]).clamp(min=1e-12).log()
     sphericity = math.pi ** (1 / 3) * (6 * volume.clamp(min=1e-9)) ** (2 / 3) / area
     sizes = torch.cat([(volume / 1000)[None], high - low, (area / 100)[None]]).clamp(min=1e-12).log()
-    return torch.cat([sizes, torch.stack([sphericity, volume / _hull_volume(vertices), left / volume])])
+    return torch.cat([sizes, torch.stack([sphericity, volume / _hull_volume(vertices), left / volume]), lobe])
+
+
+def _left_of(x: Tensor, vectors: Tensor, halves: Tensor) -> Tensor:
+    """Return the volume on the smaller side of x, given area vectors [f, 3] and the x of edges' middles [3, f]."""
+    return (vectors[:, 0] * (halves.minimum(x) - x).mean(dim=0)).sum()
 
 
 def _largest(vertices: Tensor) -> Tensor:
@@ -175,7 +193,18 @@ def measured(surface: Surface, names: Sequence[str]) -> NDArray[np.float64]:
     if EXACT.issuperset(names):
         found = surface_measures(surface)
         return np.array([found[name] for name in names])
+    numbers = all_measures(surface)
+    return np.array([ATTRIBUTES[name].working(numbers[name]) for name in names])
+
+
+def all_measures(surface: Surface) -> dict[str, float]:
+    """Return every attribute of a surface in mm, in natural units: the morphometrics, and those in `ADDED`.
+
+    Raises:
+        ValueError: the surface is smaller than the smoothing.
+    """
+    from shapegen.conditioning.attributes import ATTRIBUTES
     from shapegen.metrics.morphometrics import morphometrics
 
-    numbers = morphometrics(surface)
-    return np.array([ATTRIBUTES[name].working(numbers[name]) for name in names])
+    found = surface_measures(surface)
+    return {**morphometrics(surface), **{name: ATTRIBUTES[name].natural(found[name]) for name in ADDED}}

@@ -30,7 +30,7 @@ FILE = "attributes.safetensors"
 DRAWS = 128
 """Of a generator without training shapes."""
 FEWEST = 5
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +120,8 @@ def attribute_table(run: Run, generator: Generator, pretrained: Pretrained | Non
     brought = pretrained.folder / FILE if pretrained is not None else None
     if brought is not None and pretrained is not None and brought.is_file():
         arrays = read_arrays(brought)
-        if arrays.get("generator", np.zeros(0)).tobytes().hex() == pretrained.sha256:
+        whole = arrays.get("values", np.zeros((0, 0))).shape[1] == len(ATTRIBUTES)
+        if whole and arrays.get("generator", np.zeros(0)).tobytes().hex() == pretrained.sha256:
             return AttributeTable.from_arrays(arrays)
     kept = _cached(run, pretrained)
     if kept.is_file():
@@ -199,12 +200,12 @@ def aligned(shape: Shape) -> Surface:
 
 def measured_rows(surfaces: Iterable[Surface | None], advance: Callable[[int], None] = lambda count: None) -> Array:
     """Return `ATTRIBUTES` of surfaces [n, k], in natural units; NaN where one is empty or cannot be measured."""
-    from shapegen.metrics.morphometrics import morphometrics
+    from shapegen.conditioning.measures import all_measures
 
     rows = []
     for surface in surfaces:
         try:
-            found = morphometrics(surface) if surface is not None else {}
+            found = all_measures(surface) if surface is not None else {}
         except ValueError:
             found = {}
         rows.append([found.get(name, np.nan) for name in ATTRIBUTES])

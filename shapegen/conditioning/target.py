@@ -11,6 +11,7 @@ from shapegen.conditioning.attributes import ATTRIBUTES
 from shapegen.conditioning.population import AttributeTable
 from shapegen.conditioning.wish import Wish
 from shapegen.errors import ConditionValueError
+from shapegen.store import derived_seed
 
 EXACT = 0.02
 """Spread of what is asked in numbers, in standard deviations of the population: 0.5 % of a liver's volume."""
@@ -68,6 +69,12 @@ def targets_of(
     if not warnings and (warning := _unseen(found, table)):
         warnings.append(warning)
     return tuple(found), tuple(warnings)
+
+
+def varied(targets: Sequence[Target], seed: int, number: int) -> list[float]:
+    """Return what draw `number` aims at [k]: the targets, vague ones perturbed by their spread; by (seed, number)."""
+    noise = np.random.default_rng(derived_seed(seed, "condition", number)).standard_normal(len(targets))
+    return [target.value + float(e) * target.spread * target.vague for target, e in zip(targets, noise, strict=True)]
 
 
 def standard_target(attribute: str, z: float, table: AttributeTable, *, spread: float = VAGUE) -> Target:

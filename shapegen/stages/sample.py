@@ -142,13 +142,15 @@ def _asked(
     aim = aim_at(request, run, generator, pretrained)
     for warning in aim.warnings:
         say(f"warning: {warning}")
-    found = draw_asked(aim, run, generator, count=count, seed=seed, resolution=resolution)
+    found, said = draw_asked(aim, run, generator, count=count, seed=seed, resolution=resolution)
+    by_attributes = ["attributes of the mesh"] if aim.targets else []
     facts = {
         "asked": list(request.texts),
-        "guided_by": ["attributes of the mesh", *aim.given] if aim.targets else [*aim.given],
+        "guided_by": list(dict.fromkeys((*by_attributes, *aim.guides, *aim.given))),
         "population": f"{len(aim.table.values)} {aim.table.source}",
         "attributes": found.facts(aim.targets),
         "warnings": list(aim.warnings),
+        **said,
     }
     return found.codes, found.scales, found.samples, {"conditions": facts}
 
