@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.plugin import Config, Plugin, hookimpl
 
 if TYPE_CHECKING:
-    from shapegen.api import complete, finetune, learn, list_plugins, open_run, sample, together
+    from shapegen.api import complete, edit, finetune, interpolate, learn, list_plugins, open_run, sample, together
 
 __version__ = "0.1.0"
 
@@ -16,8 +16,10 @@ __all__ = [
     "Plugin",
     "__version__",
     "complete",
+    "edit",
     "finetune",
     "hookimpl",
+    "interpolate",
     "learn",
     "list_plugins",
     "open_run",

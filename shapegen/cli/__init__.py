@@ -12,6 +12,7 @@ from shapegen.cli.check import check
 from shapegen.cli.compare import compare
 from shapegen.cli.complete import complete
 from shapegen.cli.curate import curate
+from shapegen.cli.edit import edit, interpolate
 from shapegen.cli.export import export
 from shapegen.cli.fetch import fetch
 from shapegen.cli.finetune import finetune
@@ -53,5 +54,5 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (together, fetch, list_plugins, show, new_plugin, check):
+for _command in (interpolate, edit, together, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)

@@ -35,6 +35,7 @@ def complete(
         int, typer.Option(min=8, max=1024, metavar="N", help="Cells of the grid along each axis.")
     ] = 128,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed gives other draws.")] = 0,
+    conditions: options.Conditions = None,
 ) -> None:
     """Complete an organ of which a part was seen: the most probable shape, others that are possible, and where they
     differ."""
@@ -53,6 +54,7 @@ def complete(
         mesh_format=mesh_format.value,
         resolution=resolution,
         seed=seed,
+        conditions=conditions or (),
     )
     low, high = found["volume_ml_80"]
     typer.echo(

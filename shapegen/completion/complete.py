@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shapegen.completion.observation import Observation
 from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
-from shapegen.completion.posterior import STEPS, Posterior, draw
+from shapegen.completion.posterior import STEPS, Posterior, Term, draw
 from shapegen.completion.prior import Prior, prior_of
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
@@ -74,6 +74,7 @@ def complete(
     steps: int = STEPS,
     resolution: int = 128,
     pose: Pose | None = None,
+    terms: Callable[[Prior], Sequence[Term]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Completion:
     """Complete an organ.
@@ -87,6 +88,7 @@ def complete(
         steps: of the optimisation.
         resolution: cells of the meshing grid along each axis.
         pose: where the organ lies, if that is known; else it is found.
+        terms: gives, for the prior, what else the estimate and the draws (count + 1 rows) shall be like.
         progress: called with the number of steps done, of `steps_of` in all.
 
     Raises:
@@ -99,7 +101,16 @@ def complete(
     if pose is None:
         pose = _best_pose(generator, prior, seen, noise_mm=noise_mm, seed=seed, progress=progress)
     found = draw(
-        generator, prior, seen, pose, count=count, noise_mm=noise_mm, seed=seed, steps=steps, progress=progress
+        generator,
+        prior,
+        seen,
+        pose,
+        count=count,
+        noise_mm=noise_mm,
+        seed=seed,
+        steps=steps,
+        terms=terms(prior) if terms is not None else (),
+        progress=progress,
     )
     if float(found.misfit_mm[0]) > max(MISFIT_MM, 3 * noise_mm):
         raise UnusableItemError(
@@ -144,6 +155,12 @@ def placement_of(found: Posterior, row: int) -> Placement:
     return Placement(
         float(found.scales[row]), found.centres[row].double().numpy(), found.rotations[row].double().numpy()
     )
+
+
+def in_population_frame(found: Posterior, row: int, surface: Surface) -> Surface:
+    """Return a row's surface, given where the observation lies, as the population lies; mm."""
+    place = placement_of(found, row)
+    return Placement(place.scale).to_mm(place.to_canonical(surface))
 
 
 def _surface(generator: Generator, found: Posterior, row: int, resolution: int) -> Surface | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ MODEL_MM = 1.6
 TURN, SHIFT_MM = 0.25, 25.0
 """Spread of the rotation (radians) and shift around the registered pose, before anything was seen."""
 RATE = 0.08
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`(u [n, d], weights [n, parameters], scales [n]) -> [n]`, differentiable."""
 STEPS = 200
 
 
@@ -63,6 +65,7 @@ def draw(
     seed: int,
     steps: int = STEPS,
     estimate: bool = True,
+    terms: Sequence[Term] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Posterior:
     """Draw shapes that agree with an observation.
@@ -85,6 +88,7 @@ def draw(
         seed: draw i depends on (seed, i) alone.
         steps: of Adam.
         estimate: put the most probable shape (u_i = 0, e = 0) before the draws.
+        terms: more to minimise, such as `shapegen.conditioning.term.AttributeTerm`, for all rows.
         progress: called with the number of steps done.
     """
     device = torch.device(generator.device)
@@ -122,13 +126,15 @@ def draw(
 
     for _ in range(steps):
         optimiser.zero_grad()
-        distance = distances()[0]
+        distance, _, weights, scales = distances()
         wrong = torch.where(known, distance - noise, (-sides * distance).clamp(min=0))
         # beyond three deviations the cost grows linearly, so that crumbs and other organs' points do not decide
         fit = torch.nn.functional.huber_loss(wrong / spread, torch.zeros_like(wrong), delta=3.0, reduction="none")
         loss = fit.sum(dim=1) + 0.5 * (u - around).square().sum(dim=1)
         loss = loss + 0.5 * ((turn - turns) / TURN).square().sum(dim=1)
         loss = loss + 0.5 * ((shift - shifts) / SHIFT_MM).square().sum(dim=1)
+        for term in terms:
+            loss = loss + term(u, weights, scales)
         loss.sum().backward()
         optimiser.step()
         schedule.step()
