@@ -14,6 +14,7 @@ placed at the mean pose or at poses of their own, of joint draws, and of these m
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import keep, machine
+from scipy.spatial import cKDTree
 
 from shapegen.api import open_run
 from shapegen.data.population import Population
@@ -183,6 +185,39 @@ def correlations(members: Sequence[Member], shared: Shared, drawn: Sequence[Draw
     return table
 
 
+def gaps(names: Sequence[str], everyone: Sequence[dict[str, Surface]]) -> dict[str, dict[str, float]]:
+    """Return quartiles of the closest distance [mm] of the vertices of each pair of organs."""
+    found: dict[str, list[float]] = {}
+    for organs in everyone:
+        for a, b in itertools.combinations([name for name in names if name in organs], 2):
+            near = cKDTree(organs[a].vertices).query(organs[b].vertices[::3])[0].min()
+            found.setdefault(f"{a}, {b}", []).append(float(near))
+    return {
+        pair: dict(zip(("low", "median", "high"), np.quantile(values, [0.25, 0.5, 0.75]).tolist(), strict=True))
+        for pair, values in found.items()
+    }
+
+
+def places(shared: Shared, names: Sequence[str], scenes: Sequence[Scene]) -> dict[str, dict[str, float]]:
+    """Return how far the mean centre of drawn and moved organs lies from that of real ones, and the spread [mm] of each
+    (root of the summed variances)."""
+    table = {}
+    for organ, name in enumerate(names[1:], start=1):
+        there = [(scene, scene.names.index(name)) for scene in scenes if name in scene.names]
+        drawn = np.array([scene.placements[k].centre for scene, k in there])
+        moved = drawn + np.array([scene.shifts[k] for scene, k in there])
+        real = shared.centres[organ]
+        table[name] = {
+            f"{what}_{how}": value
+            for what, rows in (("real", real), ("drawn", drawn), ("moved", moved))
+            for how, value in (
+                ("off_mm", float(np.linalg.norm(rows.mean(axis=0) - real.mean(axis=0)))),
+                ("spread_mm", float(np.sqrt(rows.var(axis=0, ddof=1).sum()))),
+            )
+        }
+    return table
+
+
 def picture(path: Path, scenes: Sequence[Scene], names: Sequence[str]) -> None:
     """Draw scenes beside one another, seen from the front and from behind."""
     from shapegen.report.render import common_extent, png, render
@@ -264,14 +299,19 @@ def main() -> None:
         for surface, before in zip(scene.resolved.surfaces, scene.drawn, strict=True)
     ]
     whole = [component_count(surface) == 1 for scene in scenes for surface in scene.organs().values()]
+    before = [component_count(surface) == 1 for scene in scenes for surface in scene.drawn]
     result["scenes"] = {
         "count": len(scenes),
         "empty": sum(len(scene.empty) for scene in scenes),
         "shift_mm": interval(np.concatenate([np.linalg.norm(scene.shifts[1:], axis=1) for scene in scenes])),
         "volume_lost": {**interval(lost), "largest": float(max(lost))},
         "in_one_piece": float(np.mean(whole)),
+        "in_one_piece_as_drawn": float(np.mean(before)),
         "cpu_seconds_each": float(np.mean(seconds)),
     }
+    result["places"] = places(everyone, names, scenes)
+    real = [dict(zip(names, read(scan), strict=True)) for scan in everyone.scans]
+    result["gaps_mm"] = {"real": gaps(names, real), "drawn": gaps(names, [scene.organs() for scene in scenes])}
     result["correlation_of_log_volumes"] = correlations(members, everyone, draw_organs(members, joint, 1000, seed=1))
     result["cpu_seconds"] = time.process_time() - start
     keep(options.out, result)
