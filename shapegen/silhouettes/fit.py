@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapegen.completion.posterior import MODEL_MM
+from shapegen.completion.posterior import MODEL_MM, Term
 from shapegen.completion.prior import Prior, decoded
 from shapegen.errors import ConfigError
 from shapegen.inr.field import output_kind
@@ -60,7 +60,7 @@ def look_like(
     seed: int,
     estimate: bool = False,
     steps: int = STEPS,
-    pull: Callable[[Tensor], Tensor] | None = None,
+    terms: Sequence[Term] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Looks:
     """Draw shapes that look like pictures.
@@ -76,7 +76,7 @@ def look_like(
         seed: draw i depends on (seed, i) and the pictures alone.
         estimate: put the most probable shape (u_i = 0, no errors) before the draws.
         steps: of Adam.
-        pull: a further disagreement [n] of latents u [n, d], to be minimised with the others.
+        terms: more to minimise, for all rows.
         progress: called with the number of steps done.
 
     Raises:
@@ -87,7 +87,7 @@ def look_like(
     device = torch.device(generator.device)
     rows = prior.draws[:count]
     around = torch.cat([rows.new_zeros(int(estimate), rows.shape[1]), rows]).to(device)
-    terms = [
+    looks = [
         PictureTerm(
             generator.inr,
             rays,
@@ -99,18 +99,18 @@ def look_like(
     u = around.clone().requires_grad_()
     with torch.no_grad():
         _, weights, scales = decoded(generator, prior, u)
-        for term in terms:
-            term.begin(weights, scales)
-    groups = [{"params": [u]}, *(group for term in terms for group in term.parameters())]
+        for look in looks:
+            look.begin(weights, scales)
+    groups = [{"params": [u]}, *(group for look in looks for group in look.parameters())]
     optimiser = torch.optim.Adam(groups, RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=0.0)
     loss = torch.zeros(len(u))
     for _ in range(steps):
         optimiser.zero_grad()
         _, weights, scales = decoded(generator, prior, u)
-        loss = sum((term(weights, scales) for term in terms), 0.5 * (u - around).square().sum(dim=1))
-        if pull is not None:
-            loss = loss + pull(u)
+        loss = sum((look(weights, scales) for look in looks), 0.5 * (u - around).square().sum(dim=1))
+        for term in terms:
+            loss = loss + term(u, weights, scales)
         loss.sum().backward()
         optimiser.step()
         schedule.step()
@@ -118,7 +118,7 @@ def look_like(
             progress(1)
     with torch.no_grad():
         codes, weights, scales = decoded(generator, prior, u)
-        overlaps = torch.stack([term.overlap(weights, scales) for term in terms], dim=1)
+        overlaps = torch.stack([look.overlap(weights, scales) for look in looks], dim=1)
     return Looks(*(each.detach().cpu() for each in (u, codes, weights, scales, overlaps, loss)))
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from shapegen.completion.prior import Prior, latents
@@ -19,7 +18,7 @@ from shapegen.silhouettes.rays import Rays, rays_of
 from shapegen.silhouettes.seen import Seen
 
 if TYPE_CHECKING:
-    from shapegen.conditioning.nearest import Measurer
+    from shapegen.completion.posterior import Term
     from shapegen.conditioning.population import AttributeTable
     from shapegen.conditioning.target import Target
     from shapegen.generator import Generator
@@ -28,8 +27,6 @@ UNLIKE = 0.8
 """Median overlap of the draws below which no such organ looks like the picture; those of test livers come to 0.95."""
 CLEARLY = 0.02
 """By how much more one way of looking at a picture must overlap than another to be told apart from it."""
-REFRESH = 30
-"""Steps between measuring attributes anew."""
 SOFT = 0.2
 """Smallest spread of an attribute here, in standard deviations: what is meant more exactly is met afterwards."""
 
@@ -67,8 +64,9 @@ def guided(
         found, fact = _placed(generator, prior, each, seed=seed)
         rays.append(found)
         facts.append(fact)
-    pull = Pull(generator, prior, table, targets, len(x)) if targets else None
-    looks = look_like(generator, prior, rays, count=len(x), seed=seed, pull=pull)
+    looks = look_like(
+        generator, prior, rays, count=len(x), seed=seed, terms=_terms(generator, prior, table, targets, len(x), seed)
+    )
     for number, (each, fact) in enumerate(zip(seen, facts, strict=True)):
         overlaps = looks.overlaps[:, number].numpy()
         middle = float(np.median(overlaps))
@@ -122,41 +120,12 @@ def _mirrored(generator: Generator, prior: Prior, seen: Seen, rays: Rays) -> Non
         )
 
 
-class Pull:
-    """Attributes that draws shall have, beside what they look like: 1/2 sum_k (a_k(u) - t_k)^2 / s_k^2 with a linear
-    about where they were last measured.
+def _terms(
+    generator: Generator, prior: Prior, table: AttributeTable, targets: Sequence[Target], count: int, seed: int
+) -> tuple[Term, ...]:
+    from shapegen.conditioning.term import AttributeTerm
 
-    Args:
-        generator, prior, table: of the draws.
-        targets: what is asked for.
-        count: draws.
-    """
-
-    def __init__(
-        self, generator: Generator, prior: Prior, table: AttributeTable, targets: Sequence[Target], count: int
-    ) -> None:
-        from shapegen.conditioning.nearest import measurer
-
-        names = [target.attribute for target in targets]
-        self.measure: Measurer = measurer(generator, prior, table, names)
-        self.goal = torch.tensor([target.value for target in targets])
-        self.spread = torch.tensor([max(each.spread, SOFT * table.spread(each.attribute)) for each in targets])
-        self.about = torch.zeros(count, prior.size)
-        self.values = torch.zeros(count, len(names))
-        self.slopes = torch.zeros(count, len(names), prior.size)
-        self.steps = 0
-
-    def __call__(self, u: Tensor) -> Tensor:
-        """Return the disagreement [n] of latents u [n, d]."""
-        if self.steps % REFRESH == 0:
-            self._measured(u.detach().cpu())
-        self.steps += 1
-        moved = torch.einsum("nkd,nd->nk", self.slopes.to(u), u - self.about.to(u))
-        miss = (self.values.to(u) + moved - self.goal.to(u)) / self.spread.to(u)
-        return torch.nn.functional.huber_loss(miss, torch.zeros_like(miss), delta=3.0, reduction="none").sum(dim=1)
-
-    def _measured(self, u: Tensor) -> None:
-        for row, each in enumerate(u):
-            found = self.measure(each)
-            if found is not None:
-                self.about[row], self.values[row], self.slopes[row] = each, found[0].float(), found[1].float()
+    if not targets:
+        return ()
+    soft = [replace(each, spread=max(each.spread, SOFT * table.spread(each.attribute))) for each in targets]
+    return (AttributeTerm(generator, prior, table, soft, count=count, seed=seed, estimate=False),)
