@@ -20,7 +20,7 @@ def in_order(work: Callable[[int], _Result], count: int, *, workers: int = 0) ->
     A result does not depend on how many threads there are, as it may where torch itself splits a sum.
 
     Args:
-        work: called from several threads at once.
+        work: called from several threads at once; a module that `functional_call` is given must not be shared by them.
         count: how many.
         workers: threads; 0: as many as this process may run on.
     """

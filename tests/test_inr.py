@@ -141,6 +141,18 @@ def test_a_shapes_fit_does_not_depend_on_its_neighbours():
     torch.testing.assert_close(together[1], alone[0], rtol=1e-3, atol=1e-4)
 
 
+def test_batches_that_are_fitted_side_by_side_do_not_mix():
+    inr = Siren(width=16, depth=2, omega=15.0)
+    samples = sphere_samples([0.15, 0.2, 0.25, 0.3, 0.35], rows=512)
+    settings = FitSettings(steps=40, points=64, learning_rate=1e-3, batch=2)
+    together = fit_weights(inr, start_of(inr), samples, settings=settings, seed=0)
+    for first in (0, 2, 4):
+        rows = slice(first, first + 2)
+        assert torch.equal(
+            together[rows], fit_weights(inr, start_of(inr), samples.select(rows), settings=settings, seed=0)
+        )
+
+
 def test_fitting_reports_every_shape_and_repeats_itself():
     inr = Siren(width=8, depth=2, omega=15.0)
     samples, seen = sphere_samples([0.2, 0.25, 0.3], rows=512), []

@@ -60,3 +60,8 @@ def test_default_plugins_are_not_marked_as_slow():
 def test_every_default_plugin_module_loads():
     ours = [str(failure) for failure in discover().failures if failure.source.distribution == "shapegen"]
     assert ours == []
+
+
+def test_the_package_can_be_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "shapegen", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip()

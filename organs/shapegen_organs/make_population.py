@@ -114,7 +114,7 @@ def main() -> None:
             "near_copy": f"nearest training liver (squared Chamfer) nearer than {COPY_SHARE} x the held-out median",
         },
         "frame": "mm, RAS, rigidly aligned, origin at the centre of the canonical cube",
-        "limits": "smoother than real livers; not for diagnosis or treatment",
+        "limits": "their surface detail is random texture; not for diagnosis or treatment",
     }
     names = [f"synthetic-liver-{index:03d}" for index in range(len(surfaces))]
     pack(options.out, surfaces, names, card=card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +78,8 @@ def fit_weights(
 
     def fit(number: int) -> Tensor:
         rows = batches[number]
-        return _fit_batch(inr, start[rows], samples.select(rows), settings, seed)
+        # functional_call puts weights into the module while it runs: each thread needs one of its own
+        return _fit_batch(deepcopy(inr), start[rows], samples.select(rows), settings, seed)
 
     done = []
     for fitted in in_order(fit, len(batches)) if on_cpu else map(fit, range(len(batches))):

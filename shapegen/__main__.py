@@ -1,0 +1,5 @@
+"""`python -m shapegen` is `shapegen`."""
+
+from shapegen.cli import app
+
+app()
