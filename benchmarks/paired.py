@@ -23,7 +23,7 @@ def paired(ours: Values, other: Values, null: Mapping[str, float], sizes: Mappin
 
     Args:
         ours, other: of two generators.
-        null: value of real training shapes as samples, by metric, of which the margin is a share.
+        null: value of the null row, by metric, of which the margin is a share: the larger of copies' and real shapes'.
         sizes: test shapes of each fold.
     """
     seeds = sorted(set(ours) & set(other))

@@ -182,7 +182,8 @@ def main() -> None:
                     draw.setdefault(fold, {}).update(numbers)
         pooled = [over_folds(parts, sizes) for parts in draws]
         table["rows"][row] = {"metrics": {name: band([each[name] for each in pooled]).to_json() for name in pooled[0]}}
-    null = {name: number["value"] for name, number in table["rows"][COPIES]["metrics"].items()}
+    nulls = [table["rows"][row]["metrics"] for row in (COPIES, REAL)]
+    null = {name: max(abs(each[name]["value"]) for each in nulls) for name in nulls[0]}
     whole = {row: {seed: p for seed, p in seeds.items() if sorted(p) == folds} for row, seeds in measured.items()}
     table["paired"] = {
         f"{ours} - {other}": paired(whole[ours], whole[other], null, sizes)
