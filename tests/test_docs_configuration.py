@@ -27,9 +27,8 @@ def rows(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
             continue
         if name in SLOTS:
             default, description = default.name, f"The {SLOTS[name]}: a slot."
-        elif name in ("metrics", "trackers"):
-            default = [slot.name for slot in default]
-            description = {"metrics": "What is measured: slots.", "trackers": "Who hears of the run: slots."}[name]
+        elif name in LISTS:
+            default, description = [slot.name for slot in default], LISTS[name]
         else:
             description = field.description or ""
         shown = json.dumps(list(default) if isinstance(default, tuple) else default)
@@ -37,6 +36,11 @@ def rows(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
     return found
 
 
+LISTS = {
+    "conditions": "What the denoiser attends to: slots.",
+    "metrics": "What is measured: slots.",
+    "trackers": "Who hears of the run: slots.",
+}
 SLOTS = {
     "organ": "organ, where shapes come from",
     "inr": "implicit neural representation",
