@@ -32,6 +32,9 @@ class Attributes(nn.Module):
 
     examples = ({"volume": 1500.0}, {"volume": 1900.0, "sphericity": 0.72}, {"left-share": 0.3, "area": 900.0})
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, names: Sequence[str], *, width: int, keep: float) -> None:
         super().__init__()
         self.names = tuple(names)

@@ -92,7 +92,7 @@ class AttributeTable:
 
     def u(self) -> Array:
         """Return the shapes' latents [n, d] in the prior's spreads."""
-        return np.linalg.solve(self.factor, (self.latents - self.mean).T).T
+        return np.asarray(np.linalg.solve(self.factor, (self.latents - self.mean).T).T, dtype=np.float64)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         named = {"values": self.values, "latents": self.latents, "mean": self.mean, "factor": self.factor}

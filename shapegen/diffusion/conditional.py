@@ -36,6 +36,8 @@ class Attending(nn.Module):
         dropout: probability of hiding.
     """
 
+    counts: Tensor
+
     def __init__(self, network: nn.Module, conditions: Mapping[str, Condition], *, width: int, dropout: float) -> None:
         super().__init__()
         self.network = network
