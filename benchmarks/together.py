@@ -30,6 +30,7 @@ from shapegen.data.split import by_fold
 from shapegen.geometry.surface import Surface, component_count, signed_volume
 from shapegen.metrics.statistics import bootstrap_interval
 from shapegen.parts.export import PALETTE
+from shapegen.scenes.apart import push_apart
 from shapegen.scenes.draw import Drawn, draw_organs
 from shapegen.scenes.joint import SHRINKAGES, Joint, choose, fit_joint, held_out_gains, rows_of
 from shapegen.scenes.members import MIRROR, Member, open_members, scan_of
@@ -218,6 +219,30 @@ def places(shared: Shared, names: Sequence[str], scenes: Sequence[Scene]) -> dic
     return table
 
 
+def sweep(shared: Shared, scenes: Sequence[Scene], spread: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return, for each cost of overlap, how far organs are moved, what overlap is left to divide, and how far the mean
+    centres then lie from those of real patients."""
+    table = {}
+    for cost in (1e-3, 1e-4, 3e-5, 1e-5, 3e-6):
+        shifts = np.array([push_apart(scene.drawn, spread, cost=cost) for scene in scenes])
+        left, share = [], []
+        for scene, shift in zip(scenes, shifts, strict=True):
+            moved = [s.moved(s.vertices + t) for s, t in zip(scene.drawn, shift, strict=True)]
+            grid = common_grid(moved, 4.0)
+            left.append(overlap_mm3(filled(moved, grid), grid))
+            share.append(left[-1] / sum(signed_volume(surface) for surface in moved))
+        centres = np.array([[place.centre for place in scene.placements] for scene in scenes]) + shifts
+        off = centres.mean(axis=0)[1:] - np.array([rows.mean(axis=0) for rows in shared.centres[1:]])
+        table[str(cost)] = {
+            "shift_mm": float(np.linalg.norm(shifts[:, 1:], axis=2).mean()),
+            "overlap_mm3": float(np.mean(left)),
+            "share_of_volume": float(np.mean(share)),
+            "off_mm": float(np.linalg.norm(off, axis=1).mean()),
+        }
+        print(cost, table[str(cost)], flush=True)
+    return table
+
+
 def picture(path: Path, scenes: Sequence[Scene], names: Sequence[str]) -> None:
     """Draw scenes beside one another, seen from the front and from behind."""
     from shapegen.report.render import common_extent, png, render
@@ -253,6 +278,9 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--scenes", type=int, default=30)
     parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument(
+        "--sweep", action="store_true", help="other costs of overlap too; no scene may have empty organs"
+    )
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--shown", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/together.json"))
@@ -309,6 +337,8 @@ def main() -> None:
         "in_one_piece_as_drawn": float(np.mean(before)),
         "cpu_seconds_each": float(np.mean(seconds)),
     }
+    if options.sweep:
+        result["sweep"] = sweep(everyone, scenes, spread)
     result["places"] = places(everyone, names, scenes)
     real = [dict(zip(names, read(scan), strict=True)) for scan in everyone.scans]
     result["gaps_mm"] = {"real": gaps(names, real), "drawn": gaps(names, [scene.organs() for scene in scenes])}

@@ -40,15 +40,16 @@ class _Body:
     points: Points
 
 
-def push_apart(surfaces: Sequence[Surface], covariance: Points, *, step: float = STEP_MM) -> Points:
+def push_apart(surfaces: Sequence[Surface], covariance: Points, *, cost: float = COST, step: float = STEP_MM) -> Points:
     """Return shifts [m, 3] in mm that make organs overlap less; the first stays.
 
-    Minimises 1/2 t^T covariance^-1 t + `COST` * sum over pairs of the integral of the depth in one organ over the
+    Minimises 1/2 t^T covariance^-1 t + cost * sum over pairs of the integral of the depth in one organ over the
     other (both ways, halved), by L-BFGS: the most probable shift, where overlap is improbable.
 
     Args:
         surfaces: closed, mm, all in one frame; m.
         covariance: [3 (m - 1), 3 (m - 1)], mm^2, of the places of all but the first.
+        cost: of overlap, see `COST`.
         step: of the lattice, mm.
     """
     import torch
@@ -69,10 +70,10 @@ def push_apart(surfaces: Sequence[Surface], covariance: Points, *, step: float =
             total = total + _sampled(depths[b], (moved - lows[b]) / step).sum() * step**3 / 2
         return total
 
-    def cost(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def objective(free: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         t = torch.from_numpy(free.copy()).requires_grad_()
         shifts = torch.cat([t.new_zeros(3), t]).view(count, 3)
-        value = 0.5 * t @ precision @ t + COST * overlap(shifts)
+        value = 0.5 * t @ precision @ t + cost * overlap(shifts)
         value.backward()
         assert t.grad is not None  # for the type checker
         return float(value.detach()), t.grad.numpy()
@@ -80,7 +81,7 @@ def push_apart(surfaces: Sequence[Surface], covariance: Points, *, step: float =
     start = np.zeros(3 * (count - 1))
     if count < 2 or float(overlap(torch.zeros(count, 3))) == 0:
         return np.zeros((count, 3))
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
     return np.concatenate([np.zeros(3), found.x]).reshape(count, 3)
 
 
