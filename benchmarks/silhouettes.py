@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--view", action="append", default=[], help="several times; default: anterior")
     parser.add_argument("--count", type=int, default=4, help="draws for each silhouette")
     parser.add_argument("--free", type=int, default=16, help="unconditional draws")
+    parser.add_argument("--scale", choices=("given", "unknown"), action="append", default=[], help="default: both")
     parser.add_argument("--shapes", type=int, help="test shapes; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/silhouettes.json"))
@@ -96,7 +97,7 @@ def main() -> None:
             for name, some in {"free": free, "train": training, "mean": [mean]}.items()
         }
         depth = np.std([np.ptp(each.vertices @ towards) for each in free])
-        for known in (True, False):
+        for known in [each == "given" for each in options.scale or ("given", "unknown")]:
             rows: dict[str, list[float]] = {}
             start = time.process_time()
             for shape in population.of("test")[: options.shapes]:

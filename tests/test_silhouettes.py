@@ -6,16 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as Pillow
 
 from shapegen.completion.prior import prior_of
+from shapegen.conditioning.population import AttributeTable
+from shapegen.conditioning.target import Target
+from shapegen.diffusion.latents import split
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.report.render import VIEWS, render, view_axes
 from shapegen.silhouettes.fit import find_view, look_like
+from shapegen.silhouettes.guide import guided
 from shapegen.silhouettes.picture import Picture, mask_of, read_picture
 from shapegen.silhouettes.rays import rays_of
 from shapegen.silhouettes.request import PLANES, Request, parse_request
+from shapegen.silhouettes.seen import Seen
+from shapegen_plugins.image_condition import Image, silhouettes
 from tests.ellipsoids import AXES, SCALE, ellipsoid, ellipsoid_generator
+from tests.test_conditioning import numbers_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,7 +53,7 @@ def seen(view, axes=TRUE, **options):
 
 
 def write(path, values, mode=None):
-    Image.fromarray(values, mode).save(path)
+    Pillow.fromarray(values, mode).save(path)
     return path
 
 
@@ -64,19 +71,19 @@ def test_every_kind_of_silhouette_is_read(tmp_path, kind, invert):
     level = np.where(mask ^ invert, 255, 0).astype(np.uint8)
     path = tmp_path / "a.png"
     if kind == "transparent":
-        Image.fromarray(np.dstack([np.zeros((256, 256, 3), np.uint8), np.where(mask, 255, 0).astype(np.uint8)])).save(
+        Pillow.fromarray(np.dstack([np.zeros((256, 256, 3), np.uint8), np.where(mask, 255, 0).astype(np.uint8)])).save(
             path
         )
     elif kind == "colour":
-        Image.fromarray(np.dstack([level, level // 2, level])).save(path)
+        Pillow.fromarray(np.dstack([level, level // 2, level])).save(path)
     else:
-        Image.fromarray(level).convert({"1 bit": "1", "grey": "L", "palette": "P"}[kind]).save(path)
+        Pillow.fromarray(level).convert({"1 bit": "1", "grey": "L", "palette": "P"}[kind]).save(path)
     assert np.array_equal(read_picture(path).mask, mask)
 
 
 def test_smooth_edges_and_labels_of_one_are_read(tmp_path):
-    fine = Image.fromarray(np.where(ellipse(280, 160, size=1024), 255, 0).astype(np.uint8))
-    fine.resize((256, 256), Image.Resampling.LANCZOS).save(tmp_path / "smooth.png")
+    fine = Pillow.fromarray(np.where(ellipse(280, 160, size=1024), 255, 0).astype(np.uint8))
+    fine.resize((256, 256), Pillow.Resampling.LANCZOS).save(tmp_path / "smooth.png")
     assert abs(int(read_picture(tmp_path / "smooth.png").mask.sum()) - np.pi * 70 * 40) < 60
     write(tmp_path / "labels.png", ellipse(70, 40).astype(np.uint8))
     assert read_picture(tmp_path / "labels.png").mask.sum() == ellipse(70, 40).sum()
@@ -127,7 +134,7 @@ def test_files_that_are_none_are_refused(tmp_path):
     (tmp_path / "text.png").write_text("liver")
     with pytest.raises(UnusableItemError, match="not a picture"):
         read_picture(tmp_path / "text.png")
-    Image.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
+    Pillow.new("1", (20_000, 6_000)).save(tmp_path / "huge.png")
     with pytest.raises(UnusableItemError, match="20000 x 6000 pixels"):
         read_picture(tmp_path / "huge.png")
 
@@ -260,3 +267,99 @@ def test_the_overlap_is_that_of_the_meshes_silhouettes(generator, prior):
     surface = ellipsoid(found.weights[0].numpy(), scale=float(found.scales[0]))
     drawn = render(surface, view="anterior", size=(256, 256), extent_mm=256, background=None)[..., 3] > 127
     assert float(found.overlaps[0, 0]) == pytest.approx((drawn & mask).sum() / (drawn | mask).sum(), abs=0.03)
+
+
+# ---- guiding a generator, beside attributes
+
+
+@pytest.fixture(scope="module")
+def table(generator):
+    rows = generator.latents.sample(200, seed=3)
+    codes, log_scale = split(generator.layout, generator.scaler.restore(rows))
+    axes = generator.space.decode(codes) * log_scale.exp()[:, None]
+    values = np.stack([numbers_of(each) for each in axes.double().numpy()])
+    latents = rows[:, generator.layout.mask].double().numpy()
+    return AttributeTable(values, latents, latents.mean(axis=0), np.linalg.cholesky(np.cov(latents.T)), "draws")
+
+
+def picture(mask, **known):
+    return Seen(Picture(mask, 1.0), Request(path=Path("liver.png"), **known))
+
+
+def axes_of(generator, x):
+    codes, log_scale = split(generator.layout, generator.scaler.restore(x))
+    return (generator.space.decode(codes) * log_scale.exp()[:, None]).numpy()
+
+
+def guide(generator, table, *seen, targets=(), count=3):
+    x = generator.latents.sample(count, seed=5)
+    return guided(seen, x, generator=generator, table=table, targets=targets, seed=0)
+
+
+def test_draws_are_moved_to_the_picture_and_facts_say_how_well(generator, table):
+    x, facts = guide(generator, table, picture(seen("anterior"), view="anterior", mm_per_pixel=PIXEL))
+    assert axes_of(generator, x)[:, [0, 2]] == pytest.approx(np.tile(TRUE[[0, 2]] * SCALE, (3, 1)), rel=0.05)
+    (fact,) = facts["pictures"]
+    assert (fact["file"], fact["view"], fact["estimated"]) == ("liver.png", "anterior", False)
+    assert fact["overlap"] > 0.95
+    assert len(fact["overlaps"]) == 3
+
+
+def test_attributes_beside_a_picture_fill_in_what_it_does_not_show(generator, table):
+    depth = float(np.log(2 * AXES[1] * SCALE * 1.15))
+    target = Target("extent-front-back", depth, 0.02 * table.spread("extent-front-back"))
+    known = picture(seen("anterior"), view="anterior", mm_per_pixel=PIXEL)
+    x, facts = guide(generator, table, known, targets=(target,))
+    assert 2 * axes_of(generator, x)[:, 1] == pytest.approx(np.exp(depth), rel=0.05)
+    assert facts["pictures"][0]["overlap"] > 0.95
+
+
+def test_a_picture_of_something_else_is_refused(generator, table):
+    cross = ellipse(100, 12) | ellipse(12, 100)
+    with pytest.raises(UnusableItemError, match=r"overlap it by .* such organs by 95 % and more"):
+        guide(generator, table, picture(cross, view="anterior"), count=1)
+
+
+def test_an_unknown_view_is_said_with_what_would_fit_as_well(generator, table, capsys):
+    _, facts = guide(generator, table, picture(seen("left"), mm_per_pixel=PIXEL), count=1)
+    said = capsys.readouterr().err
+    assert "liver.png: seen as the " in said
+    assert "would fit as well" in said
+    assert facts["pictures"][0]["estimated"]
+    assert set(facts["pictures"][0]["overlaps_of_views"]) == set(VIEWS)
+
+
+# ---- the plugin
+
+
+def test_pictures_of_training_shapes_are_their_silhouettes():
+    surface = ellipsoid(AXES)
+    found = silhouettes(surface, "a")
+    assert [each.request.view for each in found] == list(VIEWS)
+    for each in found:
+        right, up = (SCALE * np.abs(direction) @ AXES for direction in view_axes(each.request.view)[:2])
+        assert each.picture.mask.sum() * each.request.mm_per_pixel**2 == pytest.approx(np.pi * right * up, rel=0.02)
+
+
+def test_the_encoder_sees_form_place_and_size_and_thinning_takes_some_away():
+    torch.manual_seed(0)
+    condition = Image(8, tokens=2)
+    wide, tall = picture(ellipse(60, 30), view="left"), picture(ellipse(30, 60), view="left")
+    other, sized = picture(ellipse(60, 30), view="right"), picture(ellipse(60, 30), view="left", mm_per_pixel=1.0)
+    twice = picture(ellipse(120, 60, size=400), view="left")
+    tokens = condition([(wide,), (tall,), (other,), (sized,), (twice,), (wide, tall)])
+    assert tokens.shape == (6, 2, 8)
+    assert all(not torch.allclose(tokens[0], tokens[row], atol=1e-4) for row in (1, 2, 3))
+    assert torch.allclose(tokens[0], tokens[4], atol=0.02)  # how large it is drawn means nothing
+    assert torch.allclose(tokens[5], (tokens[0] + tokens[1]) / 2, atol=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    thinned = [condition.thinned((wide, tall, other, sized), generator) for _ in range(40)]
+    assert {len(each) for each in thinned} == {1, 2}
+    assert any(not each.place for some in thinned for each in some)
+
+
+def test_the_command_line_names_several_pictures(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.png", np.where(ellipse(70, 40), 255, 0).astype(np.uint8))
+    first, second = Image(8, tokens=1).parse(f"{tmp_path}/a.png,view=anterior\n{tmp_path}/b.png,slice=axial")
+    assert (first.place, second.place) == ("anterior", "axial")

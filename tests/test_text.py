@@ -171,3 +171,27 @@ def test_what_is_understood_becomes_targets_and_numbers_are_pointed_out(capsys):
     assert target.attribute == "volume"
     assert target.vague
     assert target.value < np.quantile(table.column("volume"), 0.35)
+
+
+def test_training_shapes_are_measured_against_the_training_mean(ellipsoids):
+    shapes = [*ellipsoids.of("train")[:4], ellipsoids.of("test")[0]]
+    found = Text(8).from_shapes(shapes)
+    for name, natural in (("volume", lambda shape: np.log(shape.volume_ml)), ("extent-left-right", None)):
+        z = np.array([each[name] for each in found])
+        assert z[:4].mean() == pytest.approx(0, abs=1e-6)
+        assert z[:4].std() == pytest.approx(1)
+        if natural is not None:
+            assert np.corrcoef(z, [natural(shape) for shape in shapes])[0, 1] > 0.999
+
+
+@needs_encoder
+def test_a_denoiser_can_be_trained_with_sentences():
+    """Descriptions of shapes and what users write become tokens alike, with gradients for what is learned."""
+    torch.manual_seed(0)
+    condition = Text(8)
+    tokens = condition([{"volume": -1.0}, "a small liver", "a large liver"])
+    assert tokens.shape == (3, len(ATTRIBUTES) + 1, 8)
+    tokens.square().sum().backward()
+    assert all(bool(parameter.grad.abs().sum() > 0) for parameter in condition.parameters())
+    near, far = ((tokens[1, 0] - tokens[other, 0]).norm() for other in (0, 2))
+    assert near < far
