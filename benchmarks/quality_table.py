@@ -33,7 +33,7 @@ from shapegen.metrics.statistics import band, bootstrap_interval, wilson_interva
 from shapegen.run import Run
 from shapegen.settings import load_config
 from shapegen.store import derived_seed, read_arrays, read_json, write_json
-from shapegen_organs.make_population import is_valid
+from shapegen_organs.make_population import VOLUME_ML, is_valid
 
 METRICS = ("chamfer", "dcd", "prdc", "shape-model", "data-copying", "nearest-training", "fpd", "kpd")
 COPIES, REAL = "real training shapes", "real against real"
@@ -136,6 +136,8 @@ def main() -> None:
     slots = [json.loads(name) if name.startswith("{") else {"name": name} for name in options.metric or METRICS]
     metrics = {json.dumps(slot): run.build("metric", Slot(**slot)) for slot in slots}
     samples = read_samples(options.work, options.seed)
+    organ = Run.open(options.run, catalog=catalog, lock=False).config.organ
+    possible = VOLUME_ML if organ.name == "liver" else run.build("organ", organ).volume_range_ml
     bank = bank_of(population, samples)
     folds = sorted({result["fold"] for result in samples.values()}) or list(range(FOLDS))
     questions = {fold: sets_of(bank, population, fold) for fold in folds}
@@ -163,7 +165,7 @@ def main() -> None:
             continue
         numbers = {name: over_seeds([each[name] for each in pooled]) for name in pooled[0]}
         facts = [fact for result in samples.values() if result["row"] == row for fact in result["facts"]]
-        good = sum(is_valid(fact) for fact in facts)
+        good = sum(is_valid(fact, possible) for fact in facts)
         ends = wilson_interval(good, len(facts))
         numbers["valid"] = {"value": 100 * good / len(facts), "low": 100 * ends.low, "high": 100 * ends.high}
         seconds = [sum(result["seconds"].values()) for result in samples.values() if result["row"] == row]

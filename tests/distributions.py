@@ -56,10 +56,16 @@ METRICS = (
     "chamfer-l1",
     "normal-consistency",
     "f-score",
+    "mean-surface-distance",
+    "volume-error",
     "mmd",
     "coverage",
     "one-nna",
+    "fpd",
+    "kpd",
     "nearest-training",
+    "data-copying",
+    "anatomy",
 )
 
 DEFAULTS = """

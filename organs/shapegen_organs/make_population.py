@@ -75,12 +75,12 @@ def draw(run_folder: Path, *, count: int, wanted: int, seed: int) -> Drawn:
     return Drawn(kept[:wanted], counts)
 
 
-def is_valid(row: dict[str, Any]) -> bool:
+def is_valid(row: dict[str, Any], volume_ml: tuple[float, float] = VOLUME_ML) -> bool:
     """Tell from a row of `samples.json` whether a sample is closed, oriented, in one piece and of a possible volume."""
     if row["empty"]:
         return False
     whole = row["closed"] and row["oriented"] and row["components"] == 1
-    return bool(whole and VOLUME_ML[0] <= row["volume_ml"] <= VOLUME_ML[1])
+    return bool(whole and volume_ml[0] <= row["volume_ml"] <= volume_ml[1])
 
 
 def main() -> None:

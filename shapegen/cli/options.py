@@ -15,6 +15,7 @@ import typer
 
 class Preset(StrEnum):
     smoke = "smoke"
+    few = "few"
     cpu = "cpu"
     paper = "paper"
 
