@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class TextHead(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.into = nn.Linear(len(LAYERS) * width, inner)
         self.drop = nn.Dropout(dropout)
-        options = {"dim_feedforward": 2 * inner, "dropout": dropout, "batch_first": True}
+        options: dict[str, Any] = {"dim_feedforward": 2 * inner, "dropout": dropout, "batch_first": True}
         self.reads = nn.TransformerEncoderLayer(inner, 4, activation="gelu", **options)
         self.asks = nn.TransformerDecoderLayer(inner, 4, activation="gelu", **options)
         self.queries = nn.Parameter(torch.randn(len(ATTRIBUTES), inner))

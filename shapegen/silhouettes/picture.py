@@ -122,8 +122,9 @@ def _values(image: Image) -> tuple[NDArray[np.floating], float]:
     size = (max(round(image.width / reduction), 1), max(round(image.height / reduction), 1))
     if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] < 128:
-            return np.asarray(alpha.resize(size, resample=Resampling.BOX), dtype=np.float64), reduction
+        opacity = np.asarray(alpha.resize(size, resample=Resampling.BOX), dtype=np.float64)
+        if opacity.min() < 128:
+            return opacity, reduction
         image = image.convert("RGB")
     image = image.convert("F" if image.mode in ("I;16", "I", "F") else "L")
     image = image.resize(size, resample=Resampling.BOX) if reduction > 1 else image
