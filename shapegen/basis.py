@@ -131,9 +131,18 @@ def changes(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _completed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections with what only the other has, whole sections and single settings, at its default."""
     default = RunConfig().to_json()
-    absent = [name for name in other if name not in config and name.partition(".")[0] in default]
-    return {**config, **{name: _section(default, name, ()) for name in absent}}
+    known = {name: _section(default, name, ()) for name in other if name.partition(".")[0] in default}
+    found = {name: value for name, value in known.items() if name not in config}
+    for name, value in config.items():
+        found[name] = value
+        theirs, defaults = other.get(name), known.get(name)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping) and isinstance(defaults, Mapping):
+            # a plugin's slot has a name, and options whose defaults are the plugin's affair
+            absent = [key for key in theirs if key not in value and key in defaults and "name" not in defaults]
+            found[name] = {**value, **{key: defaults[key] for key in absent}}
+    return found
 
 
 def _deepest(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

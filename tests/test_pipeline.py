@@ -348,3 +348,17 @@ def test_events_of_a_quiet_run_arrive_in_order(go, defaults, monkeypatch):
     monkeypatch.setenv("SHAPEGEN_PLUGINS", "fake-defaults,fake-board")
     go("trackers=[board]")
     assert sys.modules["fake_board"].heard == ["started", *NAMES, "finished"]
+
+
+def test_settings_that_a_version_did_not_know_count_as_their_defaults():
+    from shapegen.basis import changes
+    from shapegen.config import RunConfig
+
+    now = {"config": {"prepare": RunConfig().to_json()["prepare"], "inr": {"name": "siren", "width": 64}}}
+    limit = now["config"]["prepare"]["limit"]
+    old = {"config": {"prepare": {k: v for k, v in now["config"]["prepare"].items() if k != "limit"}, "inr": "siren"}}
+    assert changes(old, {"config": {**now["config"], "inr": "siren"}}) == []
+    assert limit is None
+    limited = {"config": {"prepare": {**now["config"]["prepare"], "limit": 5}, "inr": "siren"}}
+    assert changes(old, limited) == ["prepare.limit"]
+    assert changes(old, now) == ["inr"]
