@@ -52,7 +52,8 @@ def stages(monkeypatch):
             if name == "evaluate":
                 write_json(folder / "metrics.json", {})
 
-        def draw(run, *, count, seed, out, mesh_format, resolution):
+        def draw(run, *, count, seed, out, mesh_format, resolution, conditions):
+            assert not conditions
             return {"count": count, "seed": seed, "out": str(out), "format": mesh_format, "resolution": resolution}
 
         module.compute = compute
@@ -231,6 +232,7 @@ def test_sample_draws_into_a_folder(shape, stages, tmp_path, monkeypatch):
         "out": "livers",
         "mesh_format": "glb",
         "resolution": 32,
+        "conditions": (),
     }
     assert (drawn[1]["count"], drawn[1]["seed"], str(drawn[1]["out"])) == (2, 0, "r/drawn/seed-0")
     assert shape("sample", "r", "-n", 0).exit_code == 2
