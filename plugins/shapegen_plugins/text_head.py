@@ -64,10 +64,13 @@ class TextHead(nn.Module):
         width: of the encoder's tokens.
         inner: width of the tokens inside.
         dropout: while training.
+        noise: standard deviation of noise on the tokens while training, in their own spreads: a word that was never
+            seen lies near one that was.
     """
 
-    def __init__(self, width: int = 384, inner: int = 128, dropout: float = 0.1) -> None:
+    def __init__(self, width: int = 384, inner: int = 128, dropout: float = 0.15, noise: float = 0.3) -> None:
         super().__init__()
+        self.noise = noise
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.into = nn.Linear(len(LAYERS) * width, inner)
         self.drop = nn.Dropout(dropout)
@@ -85,7 +88,10 @@ class TextHead(nn.Module):
             outputs: [b, len(LAYERS), t, width] of the encoder.
             words: bool [b, t]: which tokens are words.
         """
-        x = self.drop(self.into(self.norm(outputs).transpose(1, 2).flatten(2)))
+        x = self.norm(outputs)
+        if self.training and self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        x = self.drop(self.into(x.transpose(1, 2).flatten(2)))
         away = torch.zeros(words.shape, device=x.device).masked_fill(~words, float("-inf"))
         x = self.reads(x, src_key_padding_mask=away)
         queries = self.queries.expand(len(x), -1, -1)
