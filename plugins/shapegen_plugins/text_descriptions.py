@@ -29,20 +29,8 @@ _ATTRIBUTIVE = 2
 _IRREGULAR = {"big": "bigger", "thin": "thinner", "flat": "flatter", "slim": "slimmer", "fat": "fatter"}
 _SHORT = frozenset(
     (
-        "large",
-        "wide",
-        "small",
-        "tall",
-        "high",
-        "deep",
-        "round",
-        "thick",
-        "long",
-        "short",
-        "low",
-        "broad",
-        "narrow",
-        "shallow",
+        *("large", "wide", "small", "tall", "high", "deep", "round", "thick", "long", "short", "low", "broad"),
+        *("narrow", "shallow", "great", "plump"),
     )
 )
 
