@@ -1,0 +1,21 @@
+"""The public functions of `import shapegen`: what the commands do, from Python."""
+
+from __future__ import annotations
+
+from shapegen.api.drawing import sample, together
+from shapegen.api.given import complete, edit, interpolate
+from shapegen.api.runs import configure, configure_finetuning, finetune, learn, list_plugins, open_run
+
+__all__ = [
+    "complete",
+    "configure",
+    "configure_finetuning",
+    "edit",
+    "finetune",
+    "interpolate",
+    "learn",
+    "list_plugins",
+    "open_run",
+    "sample",
+    "together",
+]
