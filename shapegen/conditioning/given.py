@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SAMPLES = 30_000
 """Points with signed distance to which a code is fitted."""
-MISFIT_MM = 12.0
-"""Mean distance of the given surface from the fitted one, above which it is no such organ: livers lie at 3 to 5."""
+MISFIT_MM = 8.0
+"""Mean distance of the given surface from the fitted one, above which it is no such organ: livers lie at 1 to 2."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
