@@ -37,7 +37,7 @@ from shapegen_plugins.make_text_head import held_out, measure
 from shapegen_plugins.text_head import shipped_head, understood
 
 SENTENCES = Path(__file__).with_name("text_sentences.json")
-MADE = 600
+MADE = 400
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -88,7 +88,7 @@ def shapes(organ: str, sentences: int, count: int) -> dict[str, dict[str, float]
     middle = np.median(table.values, axis=0)
     said = [row for row in json.loads(SENTENCES.read_text())["never-tuned-on"] if row[1]][:sentences]
     names = list(ATTRIBUTES)
-    x = draws(generator, {}, max(count, 16), seed=0)
+    x = draws(generator, {}, max(count, 8), seed=0)
     codes, log_scale = split(generator.layout, generator.scaler.restore(x))
     free = measured_rows(each.surface for each in generator.mesh(codes, log_scale.exp(), resolution=128, seed=0))
     rows: dict[str, list[float]] = {}
