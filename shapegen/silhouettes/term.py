@@ -19,8 +19,13 @@ DEPTHS = 40
 SEARCH_EVERY = 5
 FLAT = 40
 """Nodes of the lattice in the picture's plane with which the first shift and scale are found."""
-SHIFT_MM, DEPTH_MM, LOG_SCALE = 30.0, 40.0, 0.3
-"""Spread of the shift in the picture's plane, of a slice's unknown place and of the logarithm of an unknown scale."""
+SHIFT_MM, DEPTH_MM = 30.0, 40.0
+"""Spread of the shift in the picture's plane, and of a slice's unknown place."""
+LOG_SCALE, LOG_SCALE_SECTION = 0.3, 0.08
+"""Spread of the logarithm of an unknown scale, about that at which a draw's area is the picture's. A slice that may
+shrink freely ends as a dot on the surface, where everything agrees with it."""
+SMALLEST = 0.2
+"""Area of a slice at an unknown scale, as a share of the largest slice's, at least."""
 DRAWN_MM = 1.0
 """Standard deviation of an outline's error, as it is drawn."""
 
@@ -79,6 +84,8 @@ class PictureTerm:
         else:
             units = (rays.mm_per_pixel / scales)[:, None].expand(areas.shape)
         overlap = self.overlaps(inside, flat, units, middles)
+        if self.free_scale:  # a section of a few nodes overlaps anything that is made as small
+            overlap = torch.where(areas < SMALLEST * areas.amax(dim=1, keepdim=True), -1.0, overlap)
         if rays.section and rays.depth_mm is not None:
             best = (depths[None] - (rays.depth_mm / scales)[:, None]).abs().argmin(dim=1)
         else:
@@ -105,7 +112,8 @@ class PictureTerm:
         residual = self.residuals(weights, scales)
         fit = nn.functional.huber_loss(residual, torch.zeros_like(residual), delta=3.0, reduction="none").sum(dim=1)
         free = 0.5 * (self.shift / SHIFT_MM).square().sum(dim=1)
-        free = free + 0.5 * (self.log_unit / LOG_SCALE).square() + 0.5 * (self.depth / DEPTH_MM).square()
+        scale = LOG_SCALE_SECTION if self.rays.section else LOG_SCALE
+        free = free + 0.5 * (self.log_unit / scale).square() + 0.5 * (self.depth / DEPTH_MM).square()
         return fit + free
 
     def residuals(self, weights: Tensor, scales: Tensor) -> Tensor:
