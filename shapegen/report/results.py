@@ -45,7 +45,7 @@ def reconstruction_table(metrics: Mapping[str, Any]) -> Table | None:
     def cells(row: Mapping[str, Any], cell: Mapping[str, Any], target: Any) -> tuple[str, ...]:
         return number(cell.get("mean")), interval(cell), worst(cell, target), _counted(cell, row)
 
-    groups, left_out = _grouped(_rows(metrics.get("reconstruction")), metrics.get("targets"), cells)
+    groups, left_out = _grouped(_rows(metrics.get("reconstruction")), metrics, cells)
     if not groups and not left_out:
         return None
     return Table(
@@ -66,7 +66,7 @@ def generation_table(metrics: Mapping[str, Any]) -> Table | None:
     part = metrics.get("generation")
     part = part if isinstance(part, Mapping) else {}
     rows = _rows(part.get("rows"))
-    groups, left_out = _grouped(rows, metrics.get("targets"), cells)
+    groups, left_out = _grouped(rows, metrics, cells)
     if not groups and not left_out:
         return None
     reference, n, m = (part.get(key) for key in ("reference", "n_reference", "n_generated"))
@@ -186,7 +186,7 @@ def parts_table(metrics: Mapping[str, Any]) -> Table | None:
     def cells(row: Mapping[str, Any], cell: Mapping[str, Any], target: Any) -> tuple[str, ...]:
         return number(cell.get("value")), interval(cell), _counted(cell, row)
 
-    groups, left_out = _grouped(rows, PART_TARGETS, cells)
+    groups, left_out = _grouped(rows, {"targets": PART_TARGETS}, cells)
     return Table(
         caption=f"Parts: {', '.join(map(str, parts.get('names', ())))}",
         columns=("value", "95 % interval", "n"),
@@ -218,13 +218,18 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
     return [row for row in rows if isinstance(row, Mapping) and isinstance(row.get("metrics"), Mapping)]
 
 
-def _grouped(rows: Sequence[Mapping[str, Any]], targets: Any, cells: Cells) -> tuple[tuple[Group, ...], list[str]]:
-    """Turn rows of measures into groups of rows, the model's results before the null rows; and name what lacks either
-    an interval or a null row."""
+def _grouped(
+    rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], cells: Cells
+) -> tuple[tuple[Group, ...], list[str]]:
+    """Turn rows of measures into groups of rows, in the order in which the run names its metrics, the model's results
+    before the null rows; and name what lacks either an interval or a null row."""
+    targets = metrics.get("targets")
     targets = targets if isinstance(targets, Mapping) else {}
+    place = {name: number for number, name in enumerate(metrics.get("order") or ())}
     ordered = sorted(rows, key=lambda row: bool(row.get("null")))
     groups, left_out = [], []
-    for measure in dict.fromkeys(key for row in ordered for key in row["metrics"]):
+    measures = dict.fromkeys(key for row in ordered for key in row["metrics"])
+    for measure in sorted(measures, key=lambda name: place.get(name, len(place))):
         lines = []
         for row in ordered:
             cell = row["metrics"].get(measure)

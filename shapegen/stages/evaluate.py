@@ -54,6 +54,8 @@ def compute(run: Run, folder: Path) -> None:
     of_shapes: dict[str, Any] = {}
     if panel.of("generation"):
         of_shapes = generation(run, folder, panel, population, samples, drawn, result)
+    measured = [*result["reconstruction"], *result["generation"]["rows"]]
+    result["order"] = list(dict.fromkeys(name for row in measured for name in row["metrics"]))
     result["failed"] = panel.failed
     for failure in panel.failed:
         run.note(f"metric {failure['plugin']} failed while {failure['doing']}: {failure['error']}")
