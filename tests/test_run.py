@@ -124,11 +124,10 @@ def test_lock_ends_with_a_killed_process_even_if_its_forked_worker_lives(tmp_pat
         from pathlib import Path
         from shapegen.lock import Lock
         lock = Lock(Path(sys.argv[1]))
-        child = os.fork()
-        if child == 0:
+        if os.fork() == 0:
+            print(os.getpid(), flush=True)  # by the worker itself: now it has let go of the lock
             time.sleep(60)
             os._exit(0)
-        print(child, flush=True)
         time.sleep(60)
     """)
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
