@@ -325,8 +325,8 @@ def test_a_run_from_before_there_were_generators_goes_on(runs, tmp_path):
 
 def test_auto_depends_on_the_sampler_and_others_do_not(runs):
     """It chooses by samples, so another sampler may mean another choice."""
-    from shapegen.discovery import discover
     from shapegen.basis import STAGES, basis
+    from shapegen.discovery import discover
     from shapegen.run import Run
     from shapegen.settings import load_config
 
