@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -20,7 +20,6 @@ from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface
 from shapegen.inr.field import numpy_field
-from shapegen.metrics.threads import worker_count
 from shapegen.model import build_model, load_model
 from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
 from shapegen.store import derived_seed, part, read_json, read_tensors
@@ -104,21 +103,12 @@ class Generator:
             yield from (self.space.decode(code[None])[0] for code in codes)
             return
         detail = self.detail
-        workers = worker_count() if self.device == "cpu" else 1
-        # calling a module with other weights changes it for that time, so that no two threads may have the same
-        free: SimpleQueue[nn.Module] = SimpleQueue()
-        for _ in range(workers):
-            free.put(deepcopy(self.inr))
 
-        def one(number: int) -> Tensor:
+        def one(inr: nn.Module, number: int) -> Tensor:
             weights = self.space.decode(codes[number : number + 1])[0].to(self.device)
-            inr = free.get()
-            try:
-                return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", numbers[number]))
-            finally:
-                free.put(inr)
+            return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", numbers[number]))
 
-        yield from in_order(one, len(codes), workers=workers)
+        yield from in_order(one, len(codes), own=partial(deepcopy, self.inr), device=self.device)
 
 
 def build_generator(run: Run, slot: Slot | None = None) -> LatentGenerator:

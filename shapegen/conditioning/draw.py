@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from shapegen.conditioning.attributes import ATTRIBUTES
 from shapegen.conditioning.measures import measured
 from shapegen.conditioning.nearest import Measurer, measurer, nearest
 from shapegen.conditioning.target import Target, varied
-from shapegen.metrics.threads import worker_count
 from shapegen.torch_threads import in_order
 
 if TYPE_CHECKING:
@@ -97,22 +95,16 @@ def conditioned(
     vague = spread * torch.tensor([float(target.vague) for target in targets])
     good_enough = np.maximum([MISS * table.spread(name) for name in names], vague.numpy())
     measure = measurer(generator, prior, table, names)
-    workers = worker_count() if generator.device == "cpu" else 1
-    # evaluating a module with other weights changes it for that time, so that no two threads may have the same
-    free: SimpleQueue[Measurer] = SimpleQueue()
-    for _ in range(workers):
-        free.put(replace(measure, generator=replace(generator, inr=deepcopy(generator.inr))))
 
-    def one(number: int) -> Try:
+    def own() -> Measurer:
+        return replace(measure, generator=replace(generator, inr=deepcopy(generator.inr)))
+
+    def one(mine: Measurer, number: int) -> Try:
         goal = torch.tensor(varied(targets, seed, number))
-        own = free.get()
-        try:
-            return _hit(own, prior.draws[number], goal, spread, good_enough, number, seed=seed, resolution=resolution)
-        finally:
-            free.put(own)
+        return _hit(mine, prior.draws[number], goal, spread, good_enough, number, seed=seed, resolution=resolution)
 
     found = []
-    for each in in_order(one, len(prior.draws), workers=workers):
+    for each in in_order(one, len(prior.draws), own=own, device=generator.device):
         found.append(each)
         if progress:
             progress(1)

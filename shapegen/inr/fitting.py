@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -72,17 +73,15 @@ def fit_weights(
         TrainingDivergedError: a loss became NaN or infinite.
     """
     start = start.expand(len(samples), -1)
-    on_cpu = start.device.type == "cpu"
-    size = settings.batch or (4 if on_cpu else 64)
+    size = settings.batch or (4 if start.device.type == "cpu" else 64)
     batches = [slice(first, first + size) for first in range(0, len(samples), size)]
 
-    def fit(number: int) -> Tensor:
+    def fit(own: nn.Module, number: int) -> Tensor:
         rows = batches[number]
-        # functional_call puts weights into the module while it runs: each thread needs one of its own
-        return _fit_batch(deepcopy(inr), start[rows], samples.select(rows), settings, seed)
+        return _fit_batch(own, start[rows], samples.select(rows), settings, seed)
 
     done = []
-    for fitted in in_order(fit, len(batches)) if on_cpu else map(fit, range(len(batches))):
+    for fitted in in_order(fit, len(batches), own=partial(deepcopy, inr), device=start.device.type):
         done.append(fitted)
         advance(len(fitted))
     return torch.cat(done)
