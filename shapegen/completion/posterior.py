@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shapegen.completion.minimise import minimise
 from shapegen.completion.pose import Pose
 from shapegen.completion.prior import Prior, decoded
 from shapegen.data.align import cross_matrix
@@ -109,8 +110,6 @@ def draw(
         {"params": [turn], "lr": 0.01},
         {"params": [shift], "lr": 0.5},
     ]
-    optimiser = torch.optim.Adam(rates, RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=0.0)
     layout = parameter_layout(generator.inr)
     known = sides == 0
 
@@ -124,8 +123,7 @@ def draw(
         beyond = (local.abs() - 0.5).clamp(min=0).norm(dim=-1)  # the field is only known within the cube
         return (as_distance(generator.inr, output) + beyond) * scales[:, None], codes, weights, scales
 
-    for _ in range(steps):
-        optimiser.zero_grad()
+    def cost() -> Tensor:
         distance, _, weights, scales = distances()
         wrong = torch.where(known, distance - noise, (-sides * distance).clamp(min=0))
         # beyond three deviations the cost grows linearly, so that crumbs and other organs' points do not decide
@@ -135,11 +133,9 @@ def draw(
         loss = loss + 0.5 * ((shift - shifts) / SHIFT_MM).square().sum(dim=1)
         for term in terms:
             loss = loss + term(u, weights, scales)
-        loss.sum().backward()
-        optimiser.step()
-        schedule.step()
-        if progress:
-            progress(1)
+        return loss
+
+    loss = minimise(cost, rates, rate=RATE, steps=steps, progress=progress)
     with torch.no_grad():
         distance, codes, weights, scales = distances()
         rotation = rotations()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shapegen.completion.minimise import minimise
 from shapegen.completion.posterior import MODEL_MM, Term
 from shapegen.completion.prior import Prior, decoded
 from shapegen.errors import ConfigError
@@ -102,20 +103,15 @@ def look_like(
         for look in looks:
             look.begin(weights, scales)
     groups = [{"params": [u]}, *(group for look in looks for group in look.parameters())]
-    optimiser = torch.optim.Adam(groups, RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=0.0)
-    loss = torch.zeros(len(u))
-    for _ in range(steps):
-        optimiser.zero_grad()
+
+    def cost() -> Tensor:
         _, weights, scales = decoded(generator, prior, u)
         loss = sum((look(weights, scales) for look in looks), 0.5 * (u - around).square().sum(dim=1))
         for term in terms:
             loss = loss + term(u, weights, scales)
-        loss.sum().backward()
-        optimiser.step()
-        schedule.step()
-        if progress:
-            progress(1)
+        return loss
+
+    loss = minimise(cost, groups, rate=RATE, steps=steps, progress=progress)
     with torch.no_grad():
         codes, weights, scales = decoded(generator, prior, u)
         overlaps = torch.stack([look.overlap(weights, scales) for look in looks], dim=1)
