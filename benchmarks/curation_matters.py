@@ -10,12 +10,10 @@ of the other sources that sorting accepts. What has been made is kept in `--work
 from __future__ import annotations
 
 import argparse
-import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from whole_run import make, results
 
 from shapegen.curation.damage import Damage
 from shapegen.curation.damage_masks import MASK_DAMAGES
@@ -29,7 +27,6 @@ from shapegen.store import derived_seed, read_json, write_json
 from shapegen_organs.liver import LiverConfig, build
 
 REJECTED, CUT = 487 / 939, 0.86
-SETTINGS = ("detail.use=false", "fit.refine_steps=0")
 METRICS = ("volume-iou", "mmd", "coverage", "one-nna", "kpd", "nearest-training", "anatomy")
 
 
@@ -72,27 +69,6 @@ def write_mask(mask: Mask, path: Path) -> None:
     write_labels(path, np.pad(mask.inside, free).astype(np.uint8), affine, code=SCANNER)
 
 
-def run(work: Path, name: str, sources: Path, split: Path, *, curate: bool, seed: int) -> Path:
-    folder = work / name
-    if not (folder / "evaluate" / "results.csv").exists():
-        settings = (*SETTINGS, f"curate.use={str(curate).lower()}", f"split.file={split}", f"metrics={list(METRICS)}")
-        command = [
-            sys.executable,
-            "-m",
-            "shapegen",
-            "run",
-            "--organ",
-            "liver",
-            "--data",
-            str(sources),
-            "--out",
-            str(folder),
-        ]
-        sets = [part for setting in settings for part in ("--set", setting)]
-        subprocess.run([*command, "--seed", str(seed), *sets], check=True)
-    return folder
-
-
 def write_sources(path: Path, folder: Path, tests: list[str], accepted: set[str] | None) -> None:
     """Write a sources file; of the test sources only the accepted stems, if they are known."""
     listed: list[dict] = [{"path": str(folder.resolve()), "name": "messy"}]
@@ -125,23 +101,23 @@ def main() -> None:
         split[item.group] = "test" if not known else "validation" if position(item.group) < 0.15 else "train"
     write_json(work / "split.json", split)
     write_sources(work / "all.json", work / "messy", options.test, None)
-    sorted_run = run(work, "sorted", work / "all.json", work / "split.json", curate=True, seed=options.seed)
+    made = {"metrics": METRICS, "split": work / "split.json", "seed": options.seed}
+    sorted_run, unsorted_run = work / "sorted", work / "unsorted"
+    make("run", sorted_run, data=work / "all.json", settings=["curate.use=true"], **made)
     kept = Population.load(sorted_run / "prepare")
-    write_sources(
-        work / "same.json", work / "messy", options.test, {s.id.split("/")[-1] for s in kept if s.split == "test"}
-    )
-    unsorted_run = run(work, "unsorted", work / "same.json", work / "split.json", curate=False, seed=options.seed)
+    accepted = {shape.id.split("/")[-1] for shape in kept if shape.split == "test"}
+    write_sources(work / "same.json", work / "messy", options.test, accepted)
+    make("run", unsorted_run, data=work / "same.json", settings=["curate.use=false"], **made)
     for folder in (sorted_run, unsorted_run):
         shapes = Population.load(folder / "prepare")
         learned = [shape.id.split("/")[-1] for shape in shapes if shape.split != "test"]
         damaged = sum(done[name] != "undamaged" for name in learned)
         tests = sum(shape.split == "test" for shape in shapes)
         print(f"{folder.name}: learned from {len(learned)}, {damaged} of them damaged; {tests} test livers")
-        with (folder / "evaluate" / "results.csv").open() as file:
-            for row in csv.DictReader(file):
-                if row["null"] == "no" and "training" not in row["row"] and "validation" not in row["row"]:
-                    value = f"{row['value']} ({row['low']} to {row['high']})"
-                    print(f"  {row['table']}, {row['measure']}, {row['row']}: {value}")
+        for row in results(folder):
+            if row["null"] == "no" and "training" not in row["row"] and "validation" not in row["row"]:
+                value = f"{row['value']} ({row['low']} to {row['high']})"
+                print(f"  {row['table']}, {row['measure']}, {row['row']}: {value}")
 
 
 if __name__ == "__main__":

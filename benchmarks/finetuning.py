@@ -10,13 +10,11 @@ to judge by, drawn anew for each seed. Three runs: `nothing` (`shapegen run`), `
 from __future__ import annotations
 
 import argparse
-import csv
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from whole_run import make, results
 
 from shapegen.data.split import position
 from shapegen.store import write_json
@@ -38,16 +36,6 @@ def split_of(groups: list[str], seed: int, *, train: int, validation: int) -> di
     return {group: names[k] if k < len(names) else "test" for k, group in enumerate(order)}
 
 
-def run(command: str, folder: Path, data: str, split: Path, cache: Path, settings: tuple[str, ...], seed: int) -> None:
-    if (folder / "evaluate" / "results.csv").exists():
-        return
-    settings = ("detail.use=false", "fit.refine_steps=0", f"split.file={split}", f"metrics={list(METRICS)}", *settings)
-    sets = [part for setting in settings for part in ("--set", setting)]
-    shapegen = str(Path(sys.executable).with_name("shapegen"))
-    begin = [shapegen, command, "--organ", "liver", "--data", data, "--out", str(folder), "--cache", str(cache)]
-    subprocess.run([*begin, "--seed", str(seed), *sets], check=True, stdout=subprocess.DEVNULL)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
@@ -64,12 +52,12 @@ def main() -> None:
         write_json(split, split_of(groups, seed, train=options.train, validation=options.validation))
         for name, (command, settings) in WAYS.items():
             folder = work / f"{name.replace(' ', '-')}-{seed}"
-            run(command, folder, options.data, split, work / "cache", settings, seed)
-            with (folder / "evaluate" / "results.csv").open() as file:
-                for row in csv.DictReader(file):
-                    if row["row"] in SHOWN or (row["null"] == "yes" and row["row"] == "real against real"):
-                        null = ", null" if row["null"] == "yes" else f", {name}"
-                        values[f"{row['table']}, {row['measure']}", null].append(float(row["value"]))
+            settings = (f"cache={work / 'cache'}", *settings)
+            make(command, folder, data=options.data, split=split, metrics=METRICS, settings=settings, seed=seed)
+            for row in results(folder):
+                if row["row"] in SHOWN or (row["null"] == "yes" and row["row"] == "real against real"):
+                    null = ", null" if row["null"] == "yes" else f", {name}"
+                    values[f"{row['table']}, {row['measure']}", null].append(float(row["value"]))
             print(f"seed {seed}, {name}: done", flush=True)
     for (measure, row), numbers in sorted(values.items()):
         spread = f" (least {min(numbers):.4g}, greatest {max(numbers):.4g})" if len(numbers) > 1 else ""

@@ -35,7 +35,7 @@ from shapegen.scenes.draw import Drawn, draw_organs
 from shapegen.scenes.joint import SHRINKAGES, Joint, choose, fit_joint, held_out_gains, rows_of
 from shapegen.scenes.members import MIRROR, Member, open_members, scan_of
 from shapegen.scenes.resolve import common_grid, filled, overlap_mm3
-from shapegen.scenes.scene import Scene, _placed, _places, make_scene
+from shapegen.scenes.scene import Scene, at_place, covariance_of_places, make_scene
 from shapegen.scenes.shared import Shared, shared_scans
 
 FOLDS = 5
@@ -157,7 +157,7 @@ def samples_of(members: Sequence[Member], drawn: Sequence[Drawn], resolution: in
 
 def placed(samples: Sequence, drawn: Sequence[Drawn], number: int) -> list[Surface]:
     return [
-        _placed(sample.surface, each.placements[number])
+        at_place(sample.surface, each.placements[number])
         for sample, each in zip(samples, drawn, strict=True)
         if sample.surface is not None
     ]
@@ -310,7 +310,7 @@ def main() -> None:
     overlaps["independent, mean pose"] = [overlap(placed(s, mean, k)) for k, s in enumerate(independent)]
     overlaps["independent, own poses"] = [overlap(placed(s, alone, k)) for k, s in enumerate(independent)]
     print({name: np.mean(values) for name, values in overlaps.items()}, flush=True)
-    scenes, seconds, spread = [], [], _places(joint)
+    scenes, seconds, spread = [], [], covariance_of_places(joint)
     for k, samples in enumerate(together):
         begun = time.process_time()
         scenes.append(make_scene(names, samples, [each.placements[k] for each in drawn], spread, SPACING))

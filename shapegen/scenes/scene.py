@@ -103,7 +103,7 @@ def draw_scenes(
         )
         for member, each in zip(members, drawn, strict=True)
     ]
-    spread = _places(joint)
+    spread = covariance_of_places(joint)
     for number, samples in enumerate(zip(*meshed, strict=True)):
         places = [each.placements[number] for each in drawn]
         yield make_scene([member.name for member in members], samples, places, spread if push else None, spacing)
@@ -131,7 +131,7 @@ def make_scene(
         raise NoUsableDataError(f"all organs drawn for a scene ({', '.join(names)}) are empty; train the runs longer")
     places = [placements[number] for number in there]
     surfaces = [
-        _placed(samples[number].surface, place)  # type: ignore[arg-type]  # the empty ones are left out
+        at_place(samples[number].surface, place)  # type: ignore[arg-type]  # the empty ones are left out
         for number, place in zip(there, places, strict=True)
     ]
     shifts = np.zeros((len(there), 3))
@@ -158,12 +158,12 @@ def make_scene(
     )
 
 
-def _placed(surface: Surface, place: Placement) -> Surface:
+def at_place(surface: Surface, place: Placement) -> Surface:
     """Take a sample's surface, mm about the canonical centre, to its place."""
     return Placement(1.0, place.centre, place.rotation).to_mm(surface)
 
 
-def _places(joint: Joint) -> Points:
+def covariance_of_places(joint: Joint) -> Points:
     """Return the covariance [3 (m - 1), 3 (m - 1)] in mm^2 of the centres of all but the reference, given its shape."""
     known = joint.blocks.known
     factor = joint.given(joint.mean[None, :known])[1]
