@@ -1,9 +1,10 @@
-"""Does sorting matter? The same messy folder learned from with and without curation, judged on the same clean livers.
+"""Does sorting matter? The same messy folder learned from with and without curation, and with the weight space learning
+from what is left out too, judged on the same clean livers.
 
     python benchmarks/curation_matters.py --data LITS --test MSD:mask --test WORD:word --work work/matters
 
 Half of the livers of `--data` are damaged as the published set was: of its 939 livers 487 were rejected, 86 % of these
-because they were cut off. Both runs have the same settings, the same validation share and the same test livers: those
+because they were cut off. All runs have the same settings, the same validation share and the same test livers: those
 of the other sources that sorting accepts. What has been made is kept in `--work` and not made again.
 """
 
@@ -102,18 +103,21 @@ def main() -> None:
     write_json(work / "split.json", split)
     write_sources(work / "all.json", work / "messy", options.test, None)
     made = {"metrics": METRICS, "split": work / "split.json", "seed": options.seed}
-    sorted_run, unsorted_run = work / "sorted", work / "unsorted"
-    make("run", sorted_run, data=work / "all.json", settings=["curate.use=true"], **made)
-    kept = Population.load(sorted_run / "prepare")
+    alone, helped, unsorted = work / "sorted", work / "sorted-helped", work / "unsorted"
+    make("run", alone, data=work / "all.json", settings=["curate.use=true", "curate.weight_space=[]"], **made)
+    kept = Population.load(alone / "prepare")
     accepted = {shape.id.split("/")[-1] for shape in kept if shape.split == "test"}
     write_sources(work / "same.json", work / "messy", options.test, accepted)
-    make("run", unsorted_run, data=work / "same.json", settings=["curate.use=false"], **made)
-    for folder in (sorted_run, unsorted_run):
+    make("run", helped, data=work / "same.json", settings=["curate.use=true"], **made)
+    make("run", unsorted, data=work / "same.json", settings=["curate.use=false"], **made)
+    for folder in (alone, helped, unsorted):
         shapes = Population.load(folder / "prepare")
         learned = [shape.id.split("/")[-1] for shape in shapes if shape.split != "test"]
         damaged = sum(done[name] != "undamaged" for name in learned)
-        tests = sum(shape.split == "test" for shape in shapes)
-        print(f"{folder.name}: learned from {len(learned)}, {damaged} of them damaged; {tests} test livers")
+        tests, more = sum(shape.split == "test" for shape in shapes), len(shapes.space_only)
+        print(
+            f"{folder.name}: {len(learned)}, {damaged} damaged; {more} for the weight space alone; {tests} test livers"
+        )
         for row in results(folder):
             if row["null"] == "no" and "training" not in row["row"] and "validation" not in row["row"]:
                 value = f"{row['value']} ({row['low']} to {row['high']})"

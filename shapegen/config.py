@@ -92,6 +92,10 @@ class CurateConfig(Config):
     keep: tuple[Literal["ok", "cut", "require_edit", "nope", "not_sure"], ...] = Field(
         default=("ok",), min_length=1, description="Classes that go on, judged after repair."
     )
+    weight_space: tuple[Literal["cut", "require_edit", "nope", "not_sure"], ...] = Field(
+        default=("cut", "require_edit", "not_sure"),
+        description="Classes that do not go on, but from whose form the weight space learns.",
+    )
     thresholds: dict[str, float] = Field(
         default={}, description="Check and the measure above which it objects, in place of its default."
     )

@@ -16,7 +16,7 @@ from shapegen.curation.classifier import DECIDED
 from shapegen.curation.decisions import Decision, final_verdict, read_decisions, write_decision
 from shapegen.curation.examine import checks
 from shapegen.curation.examples import CLASSES, Examples
-from shapegen.curation.folder import decided_examples, put_right, read_curation, signs_matrix
+from shapegen.curation.folder import decided_examples, put_right, read_curation, set_aside, signs_matrix
 from shapegen.curation.report import write_lists, write_report
 from shapegen.curation.sort import sort_data
 from shapegen.curation.verdicts import VERDICTS
@@ -164,15 +164,18 @@ def test_sorted_again_nothing_is_read_again_and_nothing_changes(curated, data, m
 
 def test_the_folder_is_data_and_decisions_overrule(copy):
     organ = build(LiverConfig())
-    kept, left_out = organ.scan([str(copy)])
+    found, left_out = organ.scan([str(copy)])
+    kept, aside = set_aside(found)
+    assert {item.id.rpartition("/")[2]: item.options["verdict"] for item in aside} == {}
     assert {item.id.rpartition("/")[2] for item in kept} == {"good-0", "good-1", "good-2", "good-3", "open", "mirrored"}
     assert len(left_out) == 4
     assert all(item.options["curated"] for item in kept)
     name = kept[0].id
     write_decision(copy, name, Decision("cut", "ok", "the tip is missing"))
-    fewer, left_out = organ.scan([str(copy)])
+    fewer, aside = set_aside(organ.scan([str(copy)])[0])
     assert name not in {item.id for item in fewer}
-    assert any("decided by a reviewer" in row["reason"] for row in left_out)
+    assert [(item.id, item.options["verdict"]) for item in aside] == [(name, "cut")]
+    assert "decided by a reviewer" in aside[0].options["left_out"]["reason"]
     loaded = organ.load(fewer[0])
     assert is_closed(loaded.surface)
 

@@ -21,13 +21,13 @@ def rows(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
     """Return the rows of the table of settings, as the document must hold them."""
     found = []
     for name, field in model.model_fields.items():
-        default = field.default
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and name not in SLOTS:
+        default, slot = field.default, name in SLOTS and not prefix
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and not slot:
             found += rows(field.annotation, f"{name}.")
             continue
-        if name in SLOTS:
+        if slot:
             default, description = default.name, f"The {SLOTS[name]}: a slot."
-        elif name in LISTS:
+        elif name in LISTS and not prefix:
             default, description = [slot.name for slot in default], LISTS[name]
         else:
             description = field.description or ""

@@ -11,6 +11,7 @@ from shapegen.data.population import Population
 from shapegen.discovery import discover
 from shapegen.errors import NoUsableDataError
 from shapegen.geometry.export import write_mesh
+from shapegen.pipeline import run_stage
 from shapegen.run import Run
 from shapegen.settings import load_config
 from shapegen.stages import prepare
@@ -89,6 +90,56 @@ def test_the_cut_one_is_left_out_and_the_mirrored_one_goes_on(make_run):
     assert any("scanned twice" in note for note in population.notes)
     assert any(note.startswith("sorted 10 files: 9 ok, 1 cut") for note in population.notes)
     assert (row(run, "p2")["verdict"], row(run, "p2")["after_repair"]) == ("require_edit", "ok")
+
+
+def test_the_weight_space_learns_from_the_cut_one_and_nothing_else_does(make_run, tmp_path):
+    run = make_run("run")
+    prepare.compute(run, run.stage("prepare"))
+    population = Population.load(run.stage("prepare"))
+    (cut_off,) = population.space_only
+    assert cut_off.id == "livers/cut"
+    assert cut_off.id not in [shape.id for shape in population]
+    assert len(cut_off.samples()[0]) == 1000
+    assert any("1 of those left out still teach the weight space" in note for note in population.notes)
+    # neither frame nor scale of the others depends on it
+    alone = make_run("alone", **{"curate.weight_space": []})
+    prepare.compute(alone, alone.stage("prepare"))
+    without = Population.load(alone.stage("prepare"))
+    assert without.space_only == ()
+    for a, b in zip(population, without, strict=True):
+        assert a.placement.to_json() == b.placement.to_json()
+
+
+def test_what_is_of_a_held_out_patient_does_not_help_the_weight_space(make_run, livers, tmp_path):
+    names = [f"p{k}" for k in range(8)] + ["p7-again"]
+    split = {f"livers/{name}": "test" if name == "p1" else "train" for name in names}
+    (tmp_path / "split.json").write_text(json.dumps({**split, "livers/cut": "validation"}))
+    run = make_run("run", **{"split.file": str(tmp_path / "split.json")})
+    prepare.compute(run, run.stage("prepare"))
+    assert Population.load(run.stage("prepare")).space_only == ()
+
+
+def test_the_space_is_fitted_to_both_and_codes_only_to_those_that_go_on(make_run, monkeypatch):
+    from shapegen.stages import fit
+
+    small = {
+        "weight_space": {"name": "pca", "size": 3},
+        "inr": {"name": "sdf-grid", "resolution": 12},
+        "evaluate.resolution": 16,
+    }
+    run = make_run("run", **small)
+    run_stage(run, "prepare")
+    seen = []
+    learn = fit._learn_space
+    monkeypatch.setattr(
+        fit,
+        "_learn_space",
+        lambda run, space, train, *rest: seen.extend(shape.id for shape in train) or learn(run, space, train, *rest),
+    )
+    fit.compute(run, run.stage("fit"))
+    population = Population.load(run.stage("prepare"))
+    assert sorted(seen) == sorted([*(shape.id for shape in population.of("train")), "livers/cut"])
+    assert "livers/cut" not in json.loads((run.stage("fit") / "fit.json").read_text())["shapes"]
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,8 @@ def decided_examples(folder: Path, checks: Sequence[Check]) -> Examples | None:
 
 
 def curated_items(folder: Path, organ: str, settings: Mapping[str, Any]) -> tuple[list[Item], list[dict[str, str]]]:
-    """Return the items of a curated folder that are `ok`, by the reviewer's decision or else after repair; and why the
-    others are left out.
+    """Return the items of a curated folder that have a surface, with the verdict, the reviewer's or else the one after
+    repair, in their options, and why they are left out if they are; and why the others are.
 
     Raises:
         CorruptFileError: the folder's file is damaged.
@@ -180,10 +180,13 @@ def curated_items(folder: Path, organ: str, settings: Mapping[str, Any]) -> tupl
     for row in data["items"]:
         verdict = final_verdict(row, decisions)
         path = folder / row["surface"] if row["surface"] else None
+        reason = ""
         if verdict != "ok" or path is None:
             texts = "; ".join(finding["text"] for finding in row["findings"])
             by = "decided by a reviewer" if row["id"] in decisions else texts
-            left_out.append({"file": row["file"], "reason": row["reason"] or f"{verdict}: {by}"})
+            reason = row["reason"] or f"{verdict}: {by}"
+        if path is None:
+            left_out.append({"file": row["file"], "reason": reason})
             continue
         content = sha256_file(path)
         items.append(
@@ -199,7 +202,15 @@ def curated_items(folder: Path, organ: str, settings: Mapping[str, Any]) -> tupl
                     "source": row["id"].partition("/")[0],
                     "content": content,
                     "curated": True,
+                    "verdict": verdict,
+                    "left_out": {"file": row["file"], "reason": reason} if reason else None,
                 },
             )
         )
     return items, left_out
+
+
+def set_aside(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Part items into those that go on and those that a curated folder leaves out."""
+    aside = [item for item in items if item.options.get("left_out")]
+    return [item for item in items if not item.options.get("left_out")], aside

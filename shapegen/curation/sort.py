@@ -8,7 +8,7 @@ from pathlib import Path
 from shapegen.curation.classifier import load_classifier
 from shapegen.curation.curate import curate, limits
 from shapegen.curation.examine import checks
-from shapegen.curation.folder import check_folder, decided_examples, write_curation
+from shapegen.curation.folder import check_folder, decided_examples, set_aside, write_curation
 from shapegen.curation.report import write_lists, write_report
 from shapegen.discovery import discover
 from shapegen.errors import NoUsableDataError
@@ -49,6 +49,8 @@ def sort_data(
     reader = entry.plugin.build(validate_options(entry, config.organ.options))
     check_folder(out, data)
     items, unusable = reader.scan(data)
+    items, aside = set_aside(items)
+    unusable = [*unusable, *(item.options["left_out"] for item in aside)]
     if not items and not unusable:
         raise NoUsableDataError(f"nothing to sort in {', '.join(data)}")
     cache, workers = out / "cache", worker_count(workers, len(items))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,30 @@ class Shape:
         arrays = read_arrays(self.folder / "samples" / self.file_name)
         return arrays["points"], arrays["distances"]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the folder, as plain JSON."""
+        return {
+            "id": self.id,
+            "group": self.group,
+            "split": self.split,
+            "volume_ml": self.volume_ml,
+            "placement": self.placement.to_json(),
+            "meta": self.meta,
+        }
+
+    @staticmethod
+    def from_json(row: Mapping[str, Any], folder: Path) -> Shape:
+        """Read what `to_json` wrote."""
+        return Shape(
+            id=row["id"],
+            group=row["group"],
+            split=row["split"],
+            volume_ml=row["volume_ml"],
+            placement=Placement.from_json(row["placement"]),
+            folder=folder,
+            meta=row["meta"],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population(Sequence[Shape]):
@@ -72,12 +96,14 @@ class Population(Sequence[Shape]):
         shapes: the usable ones.
         unusable: `{"file", "reason"}` of each that was not.
         notes: what a user should know (repairs, mirrored files, synthetic data).
+        space_only: cut or damaged shapes, of which only the weight space learns, as their form is still an organ's.
     """
 
     organ: str
     shapes: tuple[Shape, ...]
     unusable: tuple[dict[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    space_only: tuple[Shape, ...] = ()
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -100,17 +126,8 @@ class Population(Sequence[Shape]):
                 "organ": self.organ,
                 "unusable": list(self.unusable),
                 "notes": list(self.notes),
-                "shapes": [
-                    {
-                        "id": shape.id,
-                        "group": shape.group,
-                        "split": shape.split,
-                        "volume_ml": shape.volume_ml,
-                        "placement": shape.placement.to_json(),
-                        "meta": shape.meta,
-                    }
-                    for shape in self.shapes
-                ],
+                "shapes": [shape.to_json() for shape in self.shapes],
+                "space_only": [shape.to_json() for shape in self.space_only],
             },
         )
 
@@ -123,19 +140,10 @@ class Population(Sequence[Shape]):
         """
         data = read_json(folder / "population.json")
         try:
-            shapes = tuple(
-                Shape(
-                    id=row["id"],
-                    group=row["group"],
-                    split=row["split"],
-                    volume_ml=row["volume_ml"],
-                    placement=Placement.from_json(row["placement"]),
-                    folder=folder,
-                    meta=row["meta"],
-                )
-                for row in data["shapes"]
-            )
-            return Population(data["organ"], shapes, tuple(data["unusable"]), tuple(data["notes"]))
+            shapes = tuple(Shape.from_json(row, folder) for row in data["shapes"])
+            # absent from what earlier versions wrote
+            space_only = tuple(Shape.from_json(row, folder) for row in data.get("space_only", ()))
+            return Population(data["organ"], shapes, tuple(data["unusable"]), tuple(data["notes"]), space_only)
         except (KeyError, TypeError) as error:
             raise CorruptFileError(f"{folder / 'population.json'}: not a population ({error!r})") from error
 

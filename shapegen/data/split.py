@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shapegen.data.population import SPLITS, Split
 from shapegen.errors import ConfigError
@@ -93,11 +94,7 @@ def from_file(path: Path, groups: Mapping[str, str]) -> dict[str, Split]:
     Raises:
         ConfigError: an id is missing, a value is no split, or one patient is in two splits.
     """
-    if not path.is_file():
-        raise ConfigError(f"split.file: {path} does not exist")
-    given = read_json(path)
-    if not isinstance(given, dict):
-        raise ConfigError(f'{path}: expected a JSON object of id or group: "train" | "validation" | "test"')
+    given = _read(path)
     given = {name: given[name] if name in given else given.get(group) for name, group in groups.items()}
     missing = sorted(name for name, split in given.items() if split is None)
     if missing:
@@ -113,4 +110,22 @@ def from_file(path: Path, groups: Mapping[str, str]) -> dict[str, Split]:
                 f"{path}: {first} ({split}) and {name} ({given[name]}) are of one patient ({group}); "
                 "put both in one split"
             )
+    return given
+
+
+def held_out(path: Path) -> set[str]:
+    """Return the ids and groups that a split file names for validation or test, whether they are there or not.
+
+    Raises:
+        ConfigError: it is no such file.
+    """
+    return {name for name, split in _read(path).items() if split != "train"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"split.file: {path} does not exist")
+    given = read_json(path)
+    if not isinstance(given, dict):
+        raise ConfigError(f'{path}: expected a JSON object of id or group: "train" | "validation" | "test"')
     return given

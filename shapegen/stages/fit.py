@@ -36,7 +36,7 @@ def compute(run: Run, folder: Path) -> None:
     shapes = population.shapes
     inr, space = build_model(run)
     seed = derived_seed(run.seed, "fit")
-    _learn_space(run, space, population.of("train"), folder, seed)
+    _learn_space(run, space, [*population.of("train"), *population.space_only], folder, seed)
 
     def encode(rows: slice) -> Tensor:
         return space.encode(shapes[rows], seed=seed, device=run.device)

@@ -18,7 +18,7 @@ from shapegen.data.align_to import align_to
 from shapegen.data.orientation import Case
 from shapegen.data.placement import Placement
 from shapegen.data.population import SPLITS, Population, Shape, Split
-from shapegen.data.split import by_fold, by_hash, from_file
+from shapegen.data.split import by_fold, by_hash, from_file, held_out
 from shapegen.errors import NoUsableDataError
 from shapegen.geometry.surface import Surface
 from shapegen.parallel import each, worker_count
@@ -65,8 +65,9 @@ def compute(run: Run, folder: Path) -> None:
         notes.append(f"{len(items)} files are used, as prepare.limit says")
     workers = worker_count(run.config.prepare.workers, len(items))
     cache = run.cache / "items"
-    read, unusable, sorting = sort_items(run, organ, folder, cache=cache, workers=workers)
-    notes += [*sorting, *_unusable_notes(unusable)]
+    found = sort_items(run, organ, folder, cache=cache, workers=workers)
+    read, unusable = found.going, found.left_out
+    notes += [*found.notes, *_unusable_notes(unusable)]
     if len(read) < FEWEST:
         raise NoUsableDataError(
             f"{len(read)} usable shapes, at least {FEWEST} are needed"
@@ -80,36 +81,42 @@ def compute(run: Run, folder: Path) -> None:
     splits = split_items(read, run.config.split)
     if "train" not in splits.values():
         raise NoUsableDataError(f"none of the {len(read)} usable shapes is for training; change `split`")
-    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}")) for item in read]
-    training = [splits[item.id] == "train" for item in read]
-    ids, rigid = [item.id for item in read], run.config.prepare.align
+    helping = _not_held_out(found.space_only, read, splits, run.config.split)
+    items = [*read, *helping]
+    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}")) for item in items]
+    # a cut organ's place in the frame is a guess: it has no part in the mean, nor in the size of the cube
+    training = [splits.get(item.id) == "train" for item in items]
+    ids, rigid = [item.id for item in items], run.config.prepare.align
     start = starting_point(run)
     if start is None:
         placements, cases = align(probes, ids, training=training, rigid=rigid)
     else:
         placements, cases = align_to(start.mean_surface(run.catalog), start.size, probes, ids, rigid=rigid)
-    found = {case.id: {"alignment": case.to_json()} for case in cases}
-    shapes = tuple(
+    turned = {case.id: {"alignment": case.to_json()} for case in cases}
+    placed = tuple(
         Shape(
             id=item.id,
             group=item.group,
-            split=splits[item.id],
+            split=splits.get(item.id, "train"),
             volume_ml=float(shape_probe.unit_mm**3 / 1000),
             placement=placement,
             folder=folder,
-            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}{META}"), **found.get(item.id, {})},
+            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}{META}"), **turned.get(item.id, {})},
         )
-        for item, shape_probe, placement in zip(read, probes, placements, strict=True)
+        for item, shape_probe, placement in zip(items, probes, placements, strict=True)
     )
-    _place(folder, read, shapes, cache)
-    _sample_all(run, shapes, folder, workers)
-    notes += [*_summary(shapes), *_alignment_notes(shapes, cases), *_beyond_cube(shapes, probes)]
+    shapes, space_only = placed[: len(read)], placed[len(read) :]
+    _place(folder, items, placed, cache)
+    _sample_all(run, placed, folder, workers)
+    going = {shape.id for shape in shapes}
+    cases = [case for case in cases if case.id in going]
+    notes += [*_summary(shapes), *_alignment_notes(shapes, cases), *_beyond_cube(shapes, probes[: len(read)])]
     for note in notes:
         run.note(note)
     run.record_inputs(
-        {item.id: {"file": str(item.path), "sha256": item.options.get("content", item.fingerprint)} for item in read}
+        {item.id: {"file": str(item.path), "sha256": item.options.get("content", item.fingerprint)} for item in items}
     )
-    Population(run.config.organ.name, shapes, tuple(unusable), tuple(notes)).save(folder)
+    Population(run.config.organ.name, shapes, tuple(unusable), tuple(notes), space_only).save(folder)
 
 
 def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
@@ -127,6 +134,16 @@ def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
     else:
         split = by_hash(patients, validation=config.validation, test=config.test)
     return {name: split[group] for name, group in groups.items()}
+
+
+def _not_held_out(
+    space_only: Sequence[Item], read: Sequence[Item], splits: Mapping[str, Split], config: SplitConfig
+) -> list[Item]:
+    """Leave out what is of a patient who is held out, or held out by a split file."""
+    held = {item.group for item in read if splits[item.id] != "train"}
+    if config.file:
+        held |= held_out(Path(config.file))
+    return [item for item in space_only if held.isdisjoint((item.id, item.group))]
 
 
 def _organ_notes(organ: Organ, data: Sequence[str]) -> list[str]:
