@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.completion.observation import Observation, thinned
+from shapegen.completion.observation import SPACING_MM, Observation, thinned
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Points
 
 AROUND_MM = 30.0
 """How far outside of a contour the slice is known to be empty: beyond, nothing is learned from it."""
+SIDES_MM = 12.0
+"""Points inside and outside are thinned to one in each cell of this edge: they only say what the contour does not."""
 SPARSE = 0.7
 """Where a larger share of the slices between the first and the last holds the organ, it is whole along that axis."""
 
@@ -71,6 +73,6 @@ def _slice(
     points, sides = [], []
     for flat, side in ((contour, 0), (voxels[within] - pad, -1), (voxels[~within] - pad, 1)):
         mm = np.insert(flat.astype(np.float64), axis, index, axis=1) @ affine[:3, :3].T + affine[:3, 3]
-        points.append(mm[thinned(mm, rng)])
+        points.append(mm[thinned(mm, rng, spacing=SPACING_MM if side == 0 else SIDES_MM)])
         sides.append(np.full(len(points[-1]), side, np.int8))
     return np.concatenate(points), np.concatenate(sides)
