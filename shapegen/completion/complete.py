@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from shapegen.completion.observation import Observation
 from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
-from shapegen.completion.posterior import STEPS, Posterior, Term, draw
+from shapegen.completion.posterior import MODEL_MM, STEPS, Posterior, Term, draw
 from shapegen.completion.prior import Prior, prior_of
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.geometry.meshing import mesh_field
-from shapegen.geometry.surface import Surface, signed_volume
+from shapegen.geometry.surface import Points, Surface, signed_volume
 from shapegen.inr.field import numpy_field, output_kind
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Completion:
 
     Args:
         estimate: the most probable shape, mm, RAS, where the observation lies.
-        uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces.
+        uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces, with
+            `MODEL_MM` for what no draw can show; 0 without draws.
         draws: other possible shapes, mm, RAS; None where one is empty.
         posterior: the INRs and poses; row 0 is the estimate.
     """
@@ -170,13 +171,22 @@ def _surface(generator: Generator, found: Posterior, row: int, resolution: int) 
     return placement_of(found, row).to_mm(canonical) if canonical is not None else None
 
 
-def _uncertainty(generator: Generator, found: Posterior, estimate: Surface) -> NDArray[np.float32]:
-    squares = []
+def signed_distances(generator: Generator, found: Posterior, points: Points) -> NDArray[np.float32]:
+    """Return the signed distance in mm, negative inside, of points [m, 3] (mm, RAS) from the surface of every draw:
+    [draws, m]. `MODEL_MM` of error that no draw shows comes on top."""
+    surface, rows = Surface(points, np.zeros((0, 3), np.int64)), []
     for row in range(1, len(found.weights)):
         place = placement_of(found, row)
         field = numpy_field(generator.inr, found.weights[row].to(generator.device))
-        squares.append((field(place.to_canonical(estimate).vertices.astype(np.float32)) * place.scale) ** 2)
-    return np.sqrt(np.mean(squares, axis=0)) if squares else np.zeros(len(estimate.vertices), np.float32)
+        rows.append(field(place.to_canonical(surface).vertices.astype(np.float32)) * place.scale)
+    return np.asarray(rows, np.float32).reshape(len(rows), len(points))
+
+
+def _uncertainty(generator: Generator, found: Posterior, estimate: Surface) -> NDArray[np.float32]:
+    away = signed_distances(generator, found, estimate.vertices)
+    if not len(away):
+        return np.zeros(len(estimate.vertices), np.float32)
+    return np.sqrt(np.square(away).mean(axis=0) + np.float32(MODEL_MM**2))
 
 
 def write_completion(out: Path, found: Completion, *, mesh_format: str, facts: dict[str, Any]) -> dict[str, Any]:
