@@ -1,9 +1,9 @@
 """Makes `text_head.safetensors` and its card: what sentences ask for, learned from sentences that were made.
 
-    python -m shapegen_plugins.make_text_head [--sentences 16000] [--steps 3500] [--seed 0]
+    python -m shapegen_plugins.make_text_head [--sentences 40000] [--steps 10000] [--seed 0]
 
 No shape and no data of patients take part: the sentences come from `text_words.json`, with the targets that they were
-made of. The encoder stays as it is. Takes about eight minutes of one core.
+made of. The encoder stays as it is. Takes about 25 minutes of one core and 2 GiB.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def targets(said: Sequence[Description]) -> tuple[Tensor, Tensor]:
 
 
 def train(said: Sequence[Description], *, steps: int, seed: int) -> TextHead:
-    """Train a head: cross-entropy of what is named, Gaussian likelihood of where it shall lie."""
+    """Train a head: cross-entropy of what is named; of what is, the Gaussian likelihood of where it shall lie, and the
+    cross-entropy of the side of the average on which that is (probit)."""
     torch.manual_seed(seed)
     head = TextHead().train()
     inputs, (named, z) = encoded([each.text for each in said]), targets(said)
@@ -69,7 +70,8 @@ def train(said: Sequence[Description], *, steps: int, seed: int) -> TextHead:
         logits, mean, log_std = head(*padded([inputs[row] for row in rows.tolist()]))
         cross = nn.functional.binary_cross_entropy_with_logits(logits, named[rows])
         error = 0.5 * ((mean - z[rows]) / log_std.exp()).square() + log_std
-        loss = cross + 0.3 * (error * named[rows]).sum() / named[rows].sum()
+        sides = torch.special.log_ndtr(mean / log_std.exp() * z[rows].sign()) * z[rows].sign().abs()
+        loss = cross + (0.3 * error * named[rows] - sides).sum() / named[rows].sum()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -123,8 +125,8 @@ def card(facts: dict[str, str], tables: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sentences", type=int, default=16_000)
-    parser.add_argument("--steps", type=int, default=3_500)
+    parser.add_argument("--sentences", type=int, default=40_000)
+    parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()

@@ -24,6 +24,8 @@ LEVELS: Mapping[float, float] = {0.0: 0.0, 0.5: 0.39, 1.0: 0.84, 2.0: 1.64}
 population); the plain word (20 and 80 %); "very" (5 and 95 %)."""
 _OTHER = 0.3
 """How often a share of the left lobe is said of the right one, the other way round."""
+_DENIED = 0.5
+"""The level of what is said by denying its opposite: "not a large liver" is a slightly small one."""
 _ATTRIBUTIVE = 2
 """Longer phrases do not stand before a noun."""
 _IRREGULAR = {"big": "bigger", "thin": "thinner", "flat": "flatter", "slim": "slimmer", "fat": "fatter"}
@@ -75,10 +77,11 @@ def describe(
     speech = _Speech(lexicon()[words], rng)
     while True:
         frame = str(rng.choice(lexicon()[frames]["frames"]))
-        slots = re.findall(r"\{([APWL])\}", frame)
+        slots = re.findall(r"\{([APWLN])\}", frame)
         given: dict[str, list[str]] = {slot: [] for slot in slots}
         for name in rng.permutation(list(levels)):
-            usable = [slot for slot in given if slot in (("A", "P", "W") if name in WHOLE else ("W", "L"))]
+            fitting = "WL" if name in LOBE else "APWN" if abs(levels[str(name)]) == _DENIED else "APW"
+            usable = [slot for slot in given if slot in fitting and not (slot == "N" and given["N"])]
             if not usable:
                 break
             given[str(rng.choice(usable))].append(str(name))
@@ -124,7 +127,11 @@ class _Speech:
         return str(self.rng.choice(self.words[key]))
 
     def slot(self, slot: str, levels: Mapping[str, float]) -> str:
-        """Fill a frame's slot: A before the organ, P after "is", W after "with", L a clause about the left part."""
+        """Fill a frame's slot: A before the organ, P after "is", W after "with", L a clause about the left part, N what
+        the organ is said not to be."""
+        if slot == "N":
+            ((name, level),) = levels.items()
+            return self.word(name, "-1" if level > 0 else "1", short=True)
         if slot in "AP":
             said = [self.adjective(name, level, short=slot == "A") for name, level in levels.items()]
             joined = self.joined(said, levels.values())

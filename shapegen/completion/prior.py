@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,10 @@ class Prior:
     @property
     def size(self) -> int:
         return len(self.mean)
+
+    def widened(self, factor: float) -> Prior:
+        """Return the prior with so many times its spread about its mean; the draws are as far apart as much."""
+        return replace(self, factor=self.factor * factor)
 
 
 def prior_of(generator: Generator, count: int, *, seed: int) -> Prior:
