@@ -112,6 +112,9 @@ def draw(
     ]
     layout = parameter_layout(generator.inr)
     known = sides == 0
+    trust = torch.ones(total, device=device)
+    if estimate:
+        trust[0] = prior.wider**2  # a wider prior is for how far draws may go; the estimate is nearer with the own one
 
     def rotations() -> Tensor:
         return torch.linalg.matrix_exp(cross_matrix(turn)) @ base
@@ -128,7 +131,7 @@ def draw(
         wrong = torch.where(known, distance - noise, (-sides * distance).clamp(min=0))
         # beyond three deviations the cost grows linearly, so that crumbs and other organs' points do not decide
         fit = torch.nn.functional.huber_loss(wrong / spread, torch.zeros_like(wrong), delta=3.0, reduction="none")
-        loss = fit.sum(dim=1) + 0.5 * (u - around).square().sum(dim=1)
+        loss = fit.sum(dim=1) + 0.5 * trust * (u - around).square().sum(dim=1)
         loss = loss + 0.5 * ((turn - turns) / TURN).square().sum(dim=1)
         loss = loss + 0.5 * ((shift - shifts) / SHIFT_MM).square().sum(dim=1)
         for term in terms:

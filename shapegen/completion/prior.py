@@ -26,11 +26,13 @@ class Prior:
         mean: [d], over the entries of a latent that are not padding.
         factor: [d, d], Cholesky factor of the shrunk covariance (Ledoit and Wolf 2004) of the generator's draws.
         draws: [n, d]: the generator's own draws as u, which keep what is not Gaussian in it.
+        wider: times the generator's spread that `factor` is.
     """
 
     mean: Tensor
     factor: Tensor
     draws: Tensor
+    wider: float = 1.0
 
     @property
     def size(self) -> int:
@@ -38,7 +40,7 @@ class Prior:
 
     def widened(self, factor: float) -> Prior:
         """Return the prior with so many times its spread about its mean; the draws are as far apart as much."""
-        return replace(self, factor=self.factor * factor)
+        return replace(self, factor=self.factor * factor, wider=self.wider * factor)
 
 
 def prior_of(generator: Generator, count: int, *, seed: int) -> Prior:
