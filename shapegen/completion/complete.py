@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shapegen.completion.facing import facing_cost
 from shapegen.completion.observation import Observation
 from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
 from shapegen.completion.posterior import MODEL_MM, STEPS, Posterior, Term, draw
@@ -142,7 +143,7 @@ def _best_pose(
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> Pose:
-    """Return the registered pose from which the most probable shape fits best."""
+    """Return the registered pose from which the most probable shape fits best, in its distances and its normals."""
     mean, scale = mean_shape(generator, prior)
     trials = []
     for pose in find_poses(mean, scale, seen, seed=seed):
@@ -150,7 +151,7 @@ def _best_pose(
             generator, prior, seen, pose, count=0, noise_mm=noise_mm, seed=seed, steps=TRIAL_STEPS, progress=progress
         )
         better = replace(pose, rotation=found.rotations[0].double().numpy(), centre=found.centres[0].double().numpy())
-        trials.append((float(found.loss[0]), better))
+        trials.append((float(found.loss[0]) + facing_cost(generator, found, seen), better))
     return min(trials, key=lambda each: each[0])[1]
 
 
