@@ -1,10 +1,12 @@
-"""Vector figures: loss curves, histogram of volumes, timings. Each function returns one inline SVG element as text."""
+"""Vector figures: losses, volumes, boxes of measures, timings. Each function returns one inline SVG element as text."""
 
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -91,6 +93,49 @@ def volume_histogram(real: Sequence[float], generated: Sequence[float], *, name:
     return _svg(figure, name=name, label=f"Histogram of volumes: {medians}")
 
 
+def distributions(
+    real: Mapping[str, Sequence[float]],
+    generated: Mapping[str, Sequence[float]],
+    units: Mapping[str, str],
+    *,
+    name: str,
+) -> str | None:
+    """Draw a panel for each measure, in the order of `units`, with a box for real and one for generated shapes."""
+    shown = [each for each in units if len(real.get(each, ())) and len(generated.get(each, ()))]
+    if not shown:
+        return None
+    across = min(4, len(shown))
+    rows = math.ceil(len(shown) / across)
+    figure, panels = _panels(2.6 * across, 1.25 * rows, rows=rows, columns=across)
+    for axes, measure in zip_longest(panels, shown):
+        if measure is None:
+            axes.set_axis_off()
+            continue
+        for place, values, colour in ((1, real[measure], REAL), (0, generated[measure], GENERATED)):
+            axes.boxplot(
+                np.asarray(values, dtype=np.float64),
+                positions=[place],
+                orientation="horizontal",
+                widths=0.6,
+                whis=(5, 95),
+                patch_artist=True,
+                boxprops={"facecolor": (*(np.array(colour) / 255), 0.35), "edgecolor": _hex(colour)},
+                medianprops={"color": _INK, "linewidth": 1.6},
+                whiskerprops={"color": _hex(colour)},
+                capprops={"color": _hex(colour)},
+                flierprops={"marker": ".", "markersize": 3, "markeredgecolor": _hex(colour)},
+                manage_ticks=False,
+            )
+        axes.set_yticks([1, 0], ["real", "generated"] if axes in panels[::across] else ["", ""])
+        axes.set_title(f"{measure} [{units[measure]}]" if units[measure] else measure, fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.locator_params(axis="x", nbins=4)
+    medians = "; ".join(
+        f"{each}: real {np.median(real[each]):.3g}, generated {np.median(generated[each]):.3g}" for each in shown
+    )
+    return _svg(figure, name=name, label=f"Medians of {medians}")
+
+
 def stage_timings(seconds: Mapping[str, float], *, name: str = "timings") -> str | None:
     """Draw the time that each stage took as horizontal bars, with the times written at them."""
     if not seconds:
@@ -143,21 +188,28 @@ def _hex(colour: tuple[int, int, int]) -> str:
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure without pyplot, whose state is shared by everybody in the process."""
+    """Return a figure with one panel."""
+    figure, (axes,) = _panels(width, height, rows=1, columns=1)
+    axes.title.set_fontsize(11)
+    return figure, axes
+
+
+def _panels(width: float, height: float, *, rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure without pyplot, whose state is shared by everybody in the process, and its panels row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_INK)
-    axes.tick_params(which="both", colors=_INK, labelsize=9)
-    for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-        text.set_color(_INK)
-    axes.title.set_fontsize(11)
-    return figure, axes
+    for axes in panels:
+        axes.patch.set_visible(False)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(_INK)
+        axes.tick_params(which="both", colors=_INK, labelsize=9)
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            text.set_color(_INK)
+    return figure, panels
 
 
 def _svg(figure: Figure, *, name: str, label: str) -> str:

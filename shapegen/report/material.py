@@ -37,6 +37,7 @@ class Material:
         logs: by stage, the rows of its `log.jsonl`.
         seconds: by stage, how long it took.
         missing: by stage, what a reader is told in place of its results.
+        shared: it is for a page to give away; see `shapegen.report.share`.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Material:
     logs: Mapping[str, tuple[Mapping[str, Any], ...]]
     seconds: Mapping[str, float]
     missing: Mapping[str, str]
+    shared: bool = False
 
     @property
     def real(self) -> tuple[Shape, ...]:
@@ -73,6 +75,10 @@ class Material:
         real = [shape.volume_ml for shape in self.real] or list(listed.get("real", ()))
         generated = [float(sample["volume_ml"]) for sample in self.drawn if sample.get("volume_ml") is not None]
         return real, generated or list(listed.get("generated", ()))
+
+    def evaluated(self, name: str) -> Mapping[str, Any]:
+        """Read a JSON file of the stage `evaluate`; empty where there is none."""
+        return {} if "evaluate" in self.missing else _optional_json(self.folder / "evaluate", name)
 
     def sample_surface(self, sample: Mapping[str, Any]) -> Surface:
         """Read a sample's surface: mm, RAS, origin at its centroid."""

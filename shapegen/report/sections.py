@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shapegen.report import figures
@@ -13,6 +13,7 @@ from shapegen.report.material import Material
 from shapegen.report.parts import PartPictures, parts_section
 from shapegen.report.render import View
 from shapegen.report.results import generation_table, novelty_table, parts_table, reconstruction_table, validity_table
+from shapegen.report.run_measures import anatomy
 from shapegen.report.tables import number, to_html
 
 UNITS = (
@@ -44,26 +45,44 @@ class Pictures:
     parts: PartPictures | None = None
 
 
-def sections(material: Material, pictures: Pictures) -> list[Section]:
-    """Return every section of the page, in order."""
+def sections(material: Material, pictures: Pictures, solid: str, *, links: str | None) -> list[Section]:
+    """Return every section of the page, in order; `solid` is the viewer, `links` leads from the page to the samples."""
+    drawn = run_figures(material)
     return [
         Section(id="notes", title="Notes", body=_notes(material)),
-        Section(id="shapes", title="Shapes", body=_shapes(material, pictures)),
+        Section(id="solid", title="Shapes in 3D", body=solid),
+        Section(id="shapes", title="Pictures", body=_shapes(material, pictures)),
         Section(id="neighbours", title="Nearest training shapes", body=_neighbours(material, pictures)),
         Section(id="reconstruction", title="Reconstruction", body=_table(material, "reconstruction")),
         Section(id="generation", title="Generation", body=_table(material, "generation")),
         Section(id="novelty", title="Novelty and validity", body=_novelty(material)),
         Section(id="parts", title="Parts", body=_parts(material, pictures)),
-        Section(id="volumes", title="Volumes", body=_figure(figures.volume_histogram(*material.volumes()))),
-        Section(id="training", title="Training", body=_training(material)),
-        Section(id="inputs", title="Inputs", body=_inputs(material)),
-        Section(id="meshes", title="Meshes", body=_meshes(material)),
-        Section(id="timings", title="Timings", body=_figure(figures.stage_timings(material.seconds))),
+        Section(id="volumes", title="Volumes", body=_figures(drawn, "volumes")),
+        Section(id="anatomy", title="Anatomy", body=_anatomy(drawn)),
+        Section(id="training", title="Training", body=_training(material, drawn)),
+        Section(id="inputs", title="Inputs", body="" if material.shared else _inputs(material)),
+        Section(id="meshes", title="Meshes", body=_meshes(material, links) if links is not None else ""),
+        Section(id="timings", title="Timings", body=_figures(drawn, "timings")),
         Section(
             id="configuration", title="Configuration", body=folded("Resolved configuration", code(material.config))
         ),
         Section(id="provenance", title="Provenance", body=_provenance(material)),
     ]
+
+
+def run_figures(material: Material) -> dict[str, str]:
+    """Return every figure of the page as SVG, by name; one that has nothing to show is left out."""
+    titles = {"fit": "Fitting the weight space", "train": "Training the denoiser"}
+    drawn = {
+        "volumes": figures.volume_histogram(*material.volumes()),
+        "anatomy": figures.distributions(*anatomy(material), name="anatomy"),
+        **{
+            f"loss-{stage}": figures.loss_curves(rows, name=f"loss-{stage}", title=titles.get(stage, stage))
+            for stage, rows in material.logs.items()
+        },
+        "timings": figures.stage_timings(material.seconds),
+    }
+    return {name: svg for name, svg in drawn.items() if svg}
 
 
 def _notes(material: Material) -> str:
@@ -134,15 +153,19 @@ def _parts(material: Material, pictures: Pictures) -> str:
     return parts_section(material, pictures.parts) + (to_html(table) if table else "")
 
 
-def _training(material: Material) -> str:
-    titles = {"fit": "Fitting the weight space", "train": "Training the denoiser"}
-    drawn = [
-        figures.loss_curves(rows, name=f"loss-{stage}", title=titles.get(stage, stage))
-        for stage, rows in material.logs.items()
-    ]
-    curves = "".join(f"<div>{figure}</div>" for figure in drawn if figure)
+def _anatomy(drawn: Mapping[str, str]) -> str:
+    if "anatomy" not in drawn:
+        return ""
+    text = (
+        "Box: quartiles and median; whiskers: 5 to 95 %; dots: what lies beyond. Real shapes are training and held-out "
+        "shapes, as far as they were measured."
+    )
+    return _figures(drawn, "anatomy", wide=True) + paragraph(text, style="note")
+
+
+def _training(material: Material, drawn: Mapping[str, str]) -> str:
     absent = _absent(material, "fit") + _absent(material, "train")
-    return absent + (f'<div class="figures">{curves}</div>' if curves else "")
+    return absent + _figures(drawn, *(name for name in drawn if name.startswith("loss-")))
 
 
 def _inputs(material: Material) -> str:
@@ -168,14 +191,12 @@ def _inputs(material: Material) -> str:
     )
 
 
-def _meshes(material: Material) -> str:
+def _meshes(material: Material, links: str) -> str:
     if "sample" in material.missing:
         return _absent(material, "sample")
     rows = [
         (
-            Link("../sample/" + str(sample["file"]))
-            if sample.get("file")
-            else f"{sample.get('id', '')}: empty, no mesh",
+            Link(links + str(sample["file"])) if sample.get("file") else f"{sample.get('id', '')}: empty, no mesh",
             number(sample.get("volume_ml")),
             number(sample.get("components")),
             _yes(sample.get("closed")),
@@ -186,7 +207,7 @@ def _meshes(material: Material) -> str:
     columns = ("file", "volume [mL]", "components", "closed", "oriented")
     intro = (
         f"The generated meshes lie in the run folder under sample/meshes ({material.space}). The links work while this "
-        "page lies in its run folder."
+        "page and its run folder stay where they are."
     )
     return paragraph(intro) + folded(f"Generated shapes: {len(rows)}", listing("Generated shapes", columns, rows))
 
@@ -201,8 +222,9 @@ def _provenance(material: Material) -> str:
     return folded("Facts", listing("Manifest", ("fact", "value"), facts)) + folded("Whole manifest", code(whole))
 
 
-def _figure(svg: str | None) -> str:
-    return f'<div class="figures"><div>{svg}</div></div>' if svg else ""
+def _figures(drawn: Mapping[str, str], *names: str, wide: bool = False) -> str:
+    shown = "".join(f"<div>{drawn[name]}</div>" for name in names if name in drawn)
+    return f'<div class="figures{" whole" if wide else ""}">{shown}</div>' if shown else ""
 
 
 def _absent(material: Material, stage: str) -> str:

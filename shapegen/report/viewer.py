@@ -1,0 +1,168 @@
+"""The part of a page that shows shapes in three dimensions, beside each other, with a table to choose them from."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from shapegen.geometry.surface import Surface
+from shapegen.report.packing import Painted, pack, thinned, thinned_values
+
+MOST_BYTES = 5_000_000
+"""Of all meshes in a page together, as text; with the viewer (0.6 MB) and pictures a page stays below 10 MB."""
+FACE_BYTES = 8.0
+"""Of a face, its vertices and values with it, as text: 6.4 to 7.4 were measured."""
+FEWEST_FACES, MOST_FACES = 2000, 20_000
+COLOURS = "cividis"
+"""Perceptually uniform, and the same to those who do not see red or green (Nunez, Anderton and Renslow 2018)."""
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A measure of shapes.
+
+    Args:
+        name: of the measure, the key in `Viewed.measures`.
+        unit: mm, mL or the like; empty for none.
+        about: what it is, in a few words.
+    """
+
+    name: str
+    unit: str = ""
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Viewed:
+    """A shape of the page.
+
+    Args:
+        id: unique in the page.
+        kind: "generated", "real" or whatever else it is; it decides the colour.
+        load: reads the surface (mm, RAS), painted or not; None where the page shows the row alone.
+        measures: numbers, truths and texts by the columns' names.
+        beside: id of the shape that it is to be compared with.
+        relation: what that one is, such as "nearest training shape".
+        link: where the whole file lies, relative to the page.
+    """
+
+    id: str
+    kind: str
+    load: Callable[[], Surface | Painted] | None
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    beside: str = ""
+    relation: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """What painted shapes show: a title and a unit, such as "distance to the real surface" and mm."""
+
+    title: str
+    unit: str = "mm"
+
+
+def viewer(
+    shapes: Sequence[Viewed],
+    columns: Sequence[Column],
+    *,
+    progress: Progress,
+    paint: Paint | None = None,
+    frame: str = "",
+) -> str:
+    """Return the viewer as HTML, with the meshes in it; empty where no shape has one.
+
+    The meshes share `MOST_BYTES`: the more there are, the fewer faces each has, and where they would get fewer than
+    `FEWEST_FACES` the last ones have rows alone, which the page says.
+
+    Args:
+        shapes: in the order in which they are listed; those with the most to show first.
+        columns: of the table; one without any value is left out.
+        progress: opened with a description and a total, yields a function that is told of further shapes done.
+        paint: what painted shapes show.
+        frame: how the shapes lie, in words.
+    """
+    room = int(MOST_BYTES / FACE_BYTES)
+    solid = [shape for shape in shapes if shape.load is not None]
+    if not solid:
+        return ""
+    shown = solid[: room // FEWEST_FACES]
+    faces = min(MOST_FACES, room // len(shown))
+    meshes: dict[str, dict[str, Any]] = {}
+    tops = []
+    with progress("packing meshes", len(shown)) as advance:
+        for shape in shown:
+            mesh, top = _packed(shape, faces)
+            meshes[shape.id] = mesh
+            tops += [top] if top else []
+            advance(1)
+    columns = [each for each in columns if any(shape.measures.get(each.name) is not None for shape in shapes)]
+    data = {
+        "columns": [{"name": each.name, "unit": each.unit, "about": each.about} for each in columns],
+        "shapes": [_row(shape, columns, meshes.get(shape.id)) for shape in shapes],
+        "paint": {"title": paint.title, "unit": paint.unit, "top": max(tops), "colours": _colours()}
+        if paint and tops
+        else None,
+    }
+    left = len(solid) - len(shown)
+    notes = [frame, f"{left} shapes more have rows without meshes: a page holds so many." if left else ""]
+    return _element(data, " ".join(filter(None, notes)))
+
+
+def scripts() -> tuple[str, ...]:
+    """Return the scripts that a page with a viewer needs, in order."""
+    return tuple(_read(name) for name in ("three.min.js", "viewer.js", "table.js", "main.js"))
+
+
+def style() -> str:
+    """Return the viewer's style sheet."""
+    return _read("viewer.css")
+
+
+def _packed(shape: Viewed, faces: int) -> tuple[dict[str, Any], float]:
+    """Return a shape's mesh, and the 99 % quantile of what is painted on it (0: nothing)."""
+    assert shape.load is not None
+    loaded = shape.load()
+    surface = thinned(loaded.surface if isinstance(loaded, Painted) else loaded, faces)
+    if not isinstance(loaded, Painted):
+        return pack(surface), 0.0
+    return pack(surface, thinned_values(loaded, surface)), float(np.quantile(loaded.values, 0.99))
+
+
+def _row(shape: Viewed, columns: Sequence[Column], mesh: Mapping[str, Any] | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": shape.id, "kind": shape.kind}
+    row["measures"] = [shape.measures.get(each.name) for each in columns]
+    for name in ("beside", "relation", "link"):
+        if value := getattr(shape, name):
+            row[name] = value
+    return {**row, "mesh": mesh} if mesh else row
+
+
+def _colours() -> str:
+    """Return 256 colours as base64 of their bytes."""
+    from matplotlib import colormaps
+
+    shades = colormaps[COLOURS](np.arange(256))[:, :3]
+    return base64.b64encode((shades * 255).round().astype(np.uint8).tobytes()).decode()
+
+
+def _element(data: Mapping[str, Any], note: str) -> str:
+    """Return the element with its data; `<` is escaped, so that no text in them ends the script."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    said = f'<p class="note">{escape(note)}</p>' if note else ""
+    return _read("viewer.html").replace("$note", said).replace("$data", text)
+
+
+def _read(name: str) -> str:
+    return (files("shapegen.report") / "browser" / name).read_text(encoding="utf-8")
