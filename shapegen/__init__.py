@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 from shapegen.plugin import Config, Plugin, hookimpl
 
 if TYPE_CHECKING:
-    from shapegen.api import complete, edit, finetune, interpolate, learn, list_plugins, open_run, sample, together
+    from shapegen.api import (
+        complete,
+        edit,
+        finetune,
+        interpolate,
+        learn,
+        list_plugins,
+        open_run,
+        sample,
+        together,
+        view,
+    )
 
 __version__ = "0.1.0"
 
@@ -25,6 +36,7 @@ __all__ = [
     "open_run",
     "sample",
     "together",
+    "view",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shapegen.api.drawing import sample, together
 from shapegen.api.given import complete, edit, interpolate
 from shapegen.api.runs import configure, configure_finetuning, finetune, learn, list_plugins, open_run
+from shapegen.api.views import view
 
 __all__ = [
     "complete",
@@ -18,4 +19,5 @@ __all__ = [
     "open_run",
     "sample",
     "together",
+    "view",
 ]

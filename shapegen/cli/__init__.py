@@ -22,6 +22,7 @@ from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
 from shapegen.cli.stages import evaluate, fit, report, train
 from shapegen.cli.together import together
+from shapegen.cli.view import view
 
 # Read when torch is imported: waiting threads sleep instead of spinning. On two cores with one other busy process a
 # step of the fit took 870 ms with spinning threads and 50 ms with sleeping ones; alone it makes no difference.
@@ -54,5 +55,5 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (interpolate, edit, together, fetch, list_plugins, show, new_plugin, check):
+for _command in (interpolate, edit, together, view, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)

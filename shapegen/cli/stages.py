@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from shapegen.cli import options
 from shapegen.cli.guard import guarded, remember
+from shapegen.cli.view import Share
+from shapegen.errors import ConfigError
 
 
 @guarded
@@ -47,9 +52,26 @@ def evaluate(
 
 
 @guarded
-def report(run_folder: options.RunFolder, sets: options.Sets = None) -> None:
-    """Write the report."""
-    compute("report", run_folder, flags={}, sets=sets or ())
+def report(
+    run_folder: options.RunFolder,
+    sets: options.Sets = None,
+    share: Share = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of --share.  [default: shared.html]", show_default=False)
+    ] = None,
+) -> None:
+    """Write the report; with --share a page to give away beside it."""
+    if not share:
+        if out is not None:
+            raise ConfigError("--out is where --share writes; the report itself lies in the run folder")
+        compute("report", run_folder, flags={}, sets=sets or ())
+        return
+    from shapegen.api import open_run
+    from shapegen.report.view import view_run
+
+    page = out or Path("shared.html")
+    view_run(open_run(run_folder), page, share=True)
+    typer.echo(page)
 
 
 def compute(stage: str, folder: Path, *, flags: Mapping[str, object], sets: Sequence[str]) -> None:

@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.surface import Surface
+from shapegen.geometry.surface import Surface, area
 
 LEVELS = 65535
 """Coordinates are whole steps of the longest side over this; vertices are numbered by as many bits."""
+
+
+CELLS = 3
+"""Cells on the surface for each face that is wanted. Of a liver with 164,000 faces 3,900 are left in 0.5 s in place of
+1.9 s, 0.14 mm (mean) from the whole surface in place of 0.13."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +35,11 @@ class Painted:
 
 
 def thinned(surface: Surface, faces: int) -> Surface:
-    """Return a surface with at most about so many faces, for the eye: by collapsing edges (Garland and Heckbert 1997)
-    with open3d; where that cannot be imported, by merging vertices, which blurs detail more."""
+    """Return a surface with at most about so many faces, for the eye: it need not be closed.
+
+    With open3d: vertices in small cells are merged, which is quick, and then edges collapse (Garland and Heckbert
+    1997). Where open3d cannot be imported vertices in large cells are merged, which blurs more.
+    """
     from shapegen.curation.decimation import decimated
     from shapegen.geometry._open3d import open3d_or_none
 
@@ -42,10 +50,12 @@ def thinned(surface: Surface, faces: int) -> Surface:
         return decimated(surface, faces)
     mesh = open3d.geometry.TriangleMesh(
         open3d.utility.Vector3dVector(surface.vertices), open3d.utility.Vector3iVector(surface.faces.astype(np.int32))
-    ).simplify_quadric_decimation(faces)
+    )
+    cell = float(np.sqrt(area(surface) / (CELLS * faces)))
+    mean = open3d.geometry.SimplificationContraction.Average
+    mesh = mesh.simplify_vertex_clustering(cell, mean).simplify_quadric_decimation(faces)
     found = Surface(np.asarray(mesh.vertices), np.asarray(mesh.triangles).astype(np.int64))
-    # A soup of faces that share no vertices has no edges to collapse.
-    return found if len(found.faces) <= 2 * faces else decimated(surface, faces)
+    return found if 0 < len(found.faces) <= 2 * faces else decimated(surface, faces)
 
 
 def thinned_values(painted: Painted, surface: Surface) -> NDArray[np.floating]:

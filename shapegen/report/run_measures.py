@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,18 +72,17 @@ def measured_reconstructions(material: Material, row: str) -> dict[str, dict[str
 
 
 def anatomy(material: Material) -> tuple[dict[str, list[float]], dict[str, list[float]], dict[str, str]]:
-    """Return the values of real and of generated shapes by measure, and the measures' units."""
-    measured = _morphometrics(material)
-    drawn = {str(sample.get("id")) for sample in material.drawn}
+    """Return the values of real shapes (training and held out) and of samples by measure, and the measures' units."""
+    measured, sets = _morphometrics(material), material.evaluated("sets.json")
     units = {name.replace("-", " "): unit for name, unit in UNITS.items()}
-    real, generated = (
-        {
-            name: [row[name] for shape, row in measured.items() if (shape in drawn) is wanted and name in row]
-            for name in units
-        }
-        for wanted in (False, True)
-    )
-    return real, generated, units
+    real = dict.fromkeys((*sets.get("training", ()), *sets.get("reference", ())))
+    drawn = dict.fromkeys(str(sample.get("id")) for sample in material.drawn)
+
+    def values(ids: Iterable[str]) -> dict[str, list[float]]:
+        rows = [measured[name] for name in ids if name in measured]
+        return {name: [row[name] for row in rows if name in row] for name in units}
+
+    return values(real), values(drawn), units
 
 
 def _morphometrics(material: Material) -> dict[str, dict[str, float]]:

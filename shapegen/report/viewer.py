@@ -100,20 +100,15 @@ def viewer(
     shown = solid[: room // FEWEST_FACES]
     faces = min(MOST_FACES, room // len(shown))
     meshes: dict[str, dict[str, Any]] = {}
-    tops = []
     with progress("packing meshes", len(shown)) as advance:
         for shape in shown:
-            mesh, top = _packed(shape, faces)
-            meshes[shape.id] = mesh
-            tops += [top] if top else []
+            meshes[shape.id] = _packed(shape, faces)
             advance(1)
     columns = [each for each in columns if any(shape.measures.get(each.name) is not None for shape in shapes)]
     data = {
         "columns": [{"name": each.name, "unit": each.unit, "about": each.about} for each in columns],
         "shapes": [_row(shape, columns, meshes.get(shape.id)) for shape in shapes],
-        "paint": {"title": paint.title, "unit": paint.unit, "top": max(tops), "colours": _colours()}
-        if paint and tops
-        else None,
+        "paint": {"title": paint.title, "unit": paint.unit, "colours": _colours()} if paint else None,
     }
     left = len(solid) - len(shown)
     notes = [frame, f"{left} shapes more have rows without meshes: a page holds so many." if left else ""]
@@ -130,14 +125,14 @@ def style() -> str:
     return _read("viewer.css")
 
 
-def _packed(shape: Viewed, faces: int) -> tuple[dict[str, Any], float]:
-    """Return a shape's mesh, and the 99 % quantile of what is painted on it (0: nothing)."""
+def _packed(shape: Viewed, faces: int) -> dict[str, Any]:
+    """Return a shape's mesh; a painted one with the 99 % quantile of its values as `top`: the last colour's value."""
     assert shape.load is not None
     loaded = shape.load()
-    surface = thinned(loaded.surface if isinstance(loaded, Painted) else loaded, faces)
     if not isinstance(loaded, Painted):
-        return pack(surface), 0.0
-    return pack(surface, thinned_values(loaded, surface)), float(np.quantile(loaded.values, 0.99))
+        return pack(thinned(loaded, faces))
+    surface = thinned(loaded.surface, faces)
+    return {**pack(surface, thinned_values(loaded, surface)), "top": float(np.quantile(loaded.values, 0.99))}
 
 
 def _row(shape: Viewed, columns: Sequence[Column], mesh: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@
     const measured = data.columns
       .map((column, k) => [column, shape.measures[k]])
       .filter(([column, value]) => typeof value === "number" && column.unit)
-      .slice(0, 2)
+      .slice(0, 1)
       .map(([column, value]) => `${column.name} ${shownText(value)} ${column.unit}`);
     return [shape.id, kind, ...measured].join(", ");
   }
@@ -51,6 +51,7 @@
       link.textContent = "The whole mesh";
     }
     table?.mark(first);
+    legend();
   }
 
   function choice(row) {
@@ -72,17 +73,24 @@
     at("scale").lastElementChild.textContent = `${length} mm`;
   }
 
-  function legend() {
-    const box = at("legend");
-    if (!data.paint) return void (at("painted").hidden = true);
-    const [low, bar, high] = box.children;
-    low.textContent = `${data.paint.title}: 0`;
-    high.textContent = `${shownText(data.paint.top)} ${data.paint.unit} and more`;
+  function drawBar() {
     const pixels = new ImageData(256, 1);
     bytesOf(data.paint.colours).forEach((value, i) => (pixels.data[4 * Math.floor(i / 3) + (i % 3)] = value));
     for (let i = 3; i < pixels.data.length; i += 4) pixels.data[i] = 255;
-    bar.getContext("2d").putImageData(pixels, 0, 0);
-    box.hidden = false;
+    at("bar").getContext("2d").putImageData(pixels, 0, 0);
+    at("painting").textContent = data.paint.title;
+    at("unit").textContent = data.paint.unit;
+  }
+
+  function legend() {
+    const painted = Boolean(viewer?.sides.some((shape) => shape?.mesh.top));
+    at("legend").hidden = !painted;
+    if (painted && viewer.fixedTop === null) at("top").value = Number(viewer.top.toPrecision(2));
+  }
+
+  function paint() {
+    const top = at("top").valueAsNumber;
+    viewer?.setPaint(at("paint").checked, top > 0 ? top : null);
   }
 
   const KEYS = {
@@ -117,10 +125,10 @@
     ["", "nothing"],
   ]);
   table = new Table(at("table"), at("count"), data, choice);
-  legend();
+  if (data.paint) drawBar();
   for (const select of [left, right]) select.addEventListener("change", show);
   at("view").addEventListener("change", () => viewer?.look(at("view").value));
-  at("paint").addEventListener("change", () => viewer?.setPainted(at("paint").checked));
+  for (const input of ["paint", "top"]) at(input).addEventListener("change", paint);
   at("reset").addEventListener("click", () => viewer && look("anterior"));
   at("save").addEventListener("click", async () => {
     const shape = named(left);

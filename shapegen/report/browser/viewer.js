@@ -65,6 +65,11 @@ function stl(mesh, { positions, corners }) {
   return view.buffer;
 }
 
+/** Half the diagonal of a shape's box, mm, less the corners, in which no organ lies. */
+function size(shape) {
+  return 0.85 * Math.hypot(...shape.mesh.corner);
+}
+
 class Viewer {
   /** @param data what `shapegen.report.viewer` wrote; raises where there is no WebGL. */
   constructor(canvas, data) {
@@ -72,6 +77,7 @@ class Viewer {
     this.paint = data.paint;
     this.colours = data.paint ? bytesOf(data.paint.colours) : null;
     this.painted = true;
+    this.fixedTop = null;
     this.loaded = new Map();
     this.sides = [null, null];
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true, preserveDrawingBuffer: true });
@@ -86,7 +92,8 @@ class Viewer {
     this.controls.addEventListener("change", () => this.draw());
     canvas.addEventListener("focus", () => (this.controls.enableZoom = true));
     canvas.addEventListener("blur", () => (this.controls.enableZoom = false));
-    this.radius = 100;
+    this.all = Math.max(...data.shapes.filter((shape) => shape.mesh).map(size));
+    this.radius = this.all;
     this.look("anterior");
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
@@ -105,14 +112,19 @@ class Viewer {
     for (const shape of sides)
       if (shape && !this.loaded.has(shape.id)) this.loaded.set(shape.id, await unpacked(shape.mesh));
     if (this.sides !== sides) return; // another choice came while this one was unpacked
-    sides.forEach((shape, side) => this.place(this.scenes[side], shape));
-    const sizes = sides.filter(Boolean).map((shape) => new THREE.Vector3(...shape.mesh.corner).length());
-    const radius = Math.max(...sizes, 1);
-    if (Math.abs(Math.log(radius / this.radius)) > Math.log(2)) this.radius = radius; // else one scale for all
+    this.place();
+    const largest = Math.max(...sides.filter(Boolean).map(size));
+    this.radius = largest < this.all / 3 ? largest : this.all; // one scale for all, unless these are tiny by it
+    this.camera.position.setLength(10 * this.radius);
     this.draw();
   }
 
-  place(scene, shape) {
+  /** Put the chosen shapes into their scenes, in their colours. */
+  place() {
+    this.sides.forEach((shape, side) => this.placeOne(this.scenes[side], shape));
+  }
+
+  placeOne(scene, shape) {
     if (scene.mesh) {
       scene.remove(scene.mesh);
       scene.mesh.geometry.dispose();
@@ -137,20 +149,27 @@ class Viewer {
     scene.add(scene.mesh);
   }
 
+  /** The value of the last colour: as set, or the 99 % quantile of the shapes that are shown; 0 if none is painted. */
+  get top() {
+    return this.fixedTop ?? Math.max(0, ...this.sides.map((shape) => shape?.mesh.top ?? 0));
+  }
+
   shades(values) {
     const colour = new THREE.Color();
     const shades = new Float32Array(3 * values.length);
     values.forEach((value, i) => {
-      const at = 3 * Math.round(255 * Math.min(1, value / this.paint.top));
+      const at = 3 * Math.round(255 * Math.min(1, value / this.top));
       colour.setRGB(this.colours[at] / 255, this.colours[at + 1] / 255, this.colours[at + 2] / 255, "srgb");
       colour.toArray(shades, 3 * i);
     });
     return shades;
   }
 
-  setPainted(wanted) {
-    this.painted = wanted;
-    this.sides.forEach((shape, side) => this.place(this.scenes[side], shape));
+  /** @param top the value of the last colour; null leaves it to the shapes. */
+  setPaint(painted, top) {
+    this.painted = painted;
+    this.fixedTop = top;
+    this.place();
     this.draw();
   }
 
