@@ -28,6 +28,7 @@ __all__ = [
     "__version__",
     "complete",
     "edit",
+    "film",
     "finetune",
     "hookimpl",
     "interpolate",

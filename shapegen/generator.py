@@ -74,6 +74,10 @@ class Generator:
     def codes(self, count: int, *, seed: int, progress: Callable[[int], None] | None = None) -> tuple[Tensor, Tensor]:
         """Draw codes [count, tokens, width] and scales [count] in mm. Sample i depends on (seed, i) alone."""
         x = self.latents.sample(count, seed=derived_seed(seed, "draw"), device=self.device, progress=progress)
+        return self.decoded(x)
+
+    def decoded(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return codes [n, tokens, width] and scales [n] in mm of standardised latents [n, tokens, width]."""
         codes, log_scale = split(self.layout, self.scaler.restore(x))
         return codes, log_scale.exp()
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shapegen.api.runs import open_run
 from shapegen.manifest import MANIFEST
+from shapegen.run import Run
+
+if TYPE_CHECKING:
+    from shapegen.report.render import View
 
 
 def view(paths: str | Path | Sequence[str | Path], *, out: str | Path = "view.html", share: bool = False) -> Path:
@@ -31,3 +36,25 @@ def view(paths: str | Path | Sequence[str | Path], *, out: str | Path = "view.ht
     else:
         view_paths(found, Path(out), share=share)
     return Path(out)
+
+
+def film(run: Run | str | Path, n: int = 3, *, out: str | Path | None = None, side: View = "anterior") -> Path:
+    """Write a film of how noise becomes the run's first samples, as `shapegen film` does, and return its path.
+
+    Args:
+        run: a trained run with the generator `diffusion`, or its folder.
+        n: samples to show beside each other.
+        out: GIF, or MP4 where imageio-ffmpeg is installed; None: `noise-to-<organ>.gif`.
+        side: from which side they are seen.
+
+    Raises:
+        ConfigError: the suffix, or a run whose generator does not go by steps.
+        MissingLibraryError: MP4 needs imageio-ffmpeg.
+        StageMissingError: the run is not trained.
+    """
+    from shapegen.report.film import write_film
+
+    opened = run if isinstance(run, Run) else open_run(run)
+    path = Path(out) if out is not None else Path(f"noise-to-{opened.config.organ.name.rpartition(':')[2]}.gif")
+    write_film(opened, path, count=n, view=side)
+    return path

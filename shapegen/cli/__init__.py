@@ -15,6 +15,7 @@ from shapegen.cli.curate import curate
 from shapegen.cli.edit import edit, interpolate
 from shapegen.cli.export import export
 from shapegen.cli.fetch import fetch
+from shapegen.cli.film import film
 from shapegen.cli.finetune import finetune
 from shapegen.cli.new_plugin import new_plugin
 from shapegen.cli.plugins import list_plugins, show
@@ -55,5 +56,5 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (interpolate, edit, together, view, fetch, list_plugins, show, new_plugin, check):
+for _command in (interpolate, edit, together, view, film, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)

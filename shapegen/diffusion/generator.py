@@ -13,7 +13,7 @@ from shapegen.config import DiffusionConfig
 from shapegen.data.population import Population
 from shapegen.diffusion.conditional import Attending, Guided, build_attending
 from shapegen.diffusion.process import Process, build_process
-from shapegen.diffusion.sampling import sample
+from shapegen.diffusion.sampling import Watch, sample
 from shapegen.diffusion.settings import training_settings
 from shapegen.diffusion.training import train
 from shapegen.errors import ConfigError
@@ -148,6 +148,24 @@ class Diffusion:
         """Integrate from noise to latents; see `shapegen.diffusion.sampling.sample`."""
         return self._sample(self.network, count, seed=seed, device=device, progress=progress)
 
+    def path(
+        self, count: int, *, seed: int, device: str = "cpu", progress: Callable[[int], None] | None = None
+    ) -> list[tuple[float, Tensor]]:
+        """Return what `sample` goes through, from noise to the same samples; for few of them (one batch, 256 at most).
+
+        Returns:
+            (level, latents [count, tokens, width]) of decreasing level, sigma or the time of flow matching, noise and
+            all as they are there; the last are the samples, at 0.
+        """
+        seen: dict[float, Tensor] = {}
+
+        def watch(level: float, x: Tensor) -> None:
+            if level > 0:
+                seen[level] = x.float().cpu()
+
+        samples = self._sample(self.network, count, seed=seed, device=device, progress=progress, watch=watch)
+        return [*sorted(seen.items(), reverse=True), (0.0, samples)]
+
     def _sample(
         self,
         network: nn.Module,
@@ -157,6 +175,7 @@ class Diffusion:
         device: str,
         progress: Callable[[int], None] | None,
         cond: Tensor | None = None,
+        watch: Watch | None = None,
     ) -> Tensor:
         return sample(
             network,
@@ -171,6 +190,7 @@ class Diffusion:
             device=device,
             cond=cond,
             progress=progress,
+            watch=watch,
         )
 
     def state(self) -> dict[str, Tensor]:

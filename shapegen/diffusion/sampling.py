@@ -15,6 +15,10 @@ from shapegen.diffusion.process import Process
 from shapegen.errors import ConfigError
 from shapegen.store import derived_seed
 
+Watch = Callable[[float, Tensor], None]
+"""`(level, x[b, tokens, width])`: where the samples of a batch are, at sigma, or at the time of flow matching. A method
+of second order asks twice at a level; the last time counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
@@ -83,6 +87,7 @@ def sample(
     device: str = "cpu",
     cond: Tensor | None = None,
     progress: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Draw latents.
 
@@ -104,6 +109,7 @@ def sample(
         device: torch's name of it.
         cond: condition tokens [count, c, width], one row for each sample, or None.
         progress: called with the number of samples done since its last call.
+        watch: called whenever the network is asked.
 
     Returns:
         Standardised latents [count, tokens, width], float32, on the CPU.
@@ -128,7 +134,16 @@ def sample(
         x = top * samplers.standard_normal((size, *mask.shape), generators).to(device) * mask
         part = cond[start : start + size].to(device) if cond is not None else None
         x = _integrate(
-            chosen, network, process, mask, x=x, levels=levels, cond=part, generators=generators, extra=extra
+            chosen,
+            network,
+            process,
+            mask,
+            x=x,
+            levels=levels,
+            cond=part,
+            generators=generators,
+            extra=extra,
+            watch=watch,
         )
         done.append(x.float().cpu())
         if progress:
@@ -147,13 +162,23 @@ def _integrate(
     cond: Tensor | None,
     generators: list[torch.Generator],
     extra: Mapping[str, float],
+    watch: Watch | None,
 ) -> Tensor:
+    def seen(y: Tensor, level: float) -> Tensor:
+        if watch:
+            watch(level, y * mask)
+        return y * mask
+
     if chosen.over == "time":
         if not isinstance(process, FlowMatching):
             raise ConfigError("samplers over time need the flow matching process")
-        return chosen.function(lambda y, t: process.velocity(network, y * mask, t, cond) * mask, x, times=levels)
+        return chosen.function(lambda y, t: process.velocity(network, seen(y, t), t, cond) * mask, x, times=levels)
     noisy = {"generators": generators} if chosen.options else {}
     result = chosen.function(
-        lambda y, sigma: process.denoise(network, y * mask, sigma, cond) * mask, x, sigmas=levels, **extra, **noisy
+        lambda y, sigma: process.denoise(network, seen(y, sigma), sigma, cond) * mask,
+        x,
+        sigmas=levels,
+        **extra,
+        **noisy,
     )
     return result * mask

@@ -88,7 +88,7 @@ def contact_sheet(
     pictures = [picture for _, group in groups for picture in group]
     cell = max((picture.images[0].shape[1] for picture in pictures), default=220)
     columns = max(1, min(columns, max((len(group) for _, group in groups), default=1)))
-    small, large = _font(max(10, cell // 17)), _font(max(13, cell // 12))
+    small, large = font_of(max(10, cell // 17)), font_of(max(13, cell // 12))
     line, head = round(1.35 * small.size), round(1.6 * large.size)
     width = columns * (cell + _GAP) + _GAP
 
@@ -140,7 +140,7 @@ def _fitted(text: str, *, font: FreeTypeFont, width: float) -> str:
     return ""
 
 
-def _font(size: int) -> FreeTypeFont:
+def font_of(size: int) -> FreeTypeFont:
     """Return the font that comes with matplotlib: the same on every machine."""
     import matplotlib
     from PIL import ImageFont

@@ -35,9 +35,9 @@ def columns(material: Material) -> list[Column]:
     return [
         Column("volume", "mL"),
         Column(NOVELTY, about=f"distance to the nearest training shape, {unit}"),
+        *_RECONSTRUCTION.values(),
         *_FACTS,
         *(Column(name.replace("-", " "), unit) for name, unit in UNITS.items() if name != "volume"),
-        *_RECONSTRUCTION.values(),
     ]
 
 

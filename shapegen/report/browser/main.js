@@ -56,6 +56,7 @@
 
   function choice(row) {
     left.value = `shape:${row.id}`;
+    canvas.scrollIntoView({ block: "nearest" });
     show();
   }
 

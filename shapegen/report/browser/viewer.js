@@ -65,9 +65,9 @@ function stl(mesh, { positions, corners }) {
   return view.buffer;
 }
 
-/** Half the diagonal of a shape's box, mm, less the corners, in which no organ lies. */
+/** Half the diagonal of a shape's box, mm, less the corners, which no organ reaches. */
 function size(shape) {
-  return 0.85 * Math.hypot(...shape.mesh.corner);
+  return 0.8 * Math.hypot(...shape.mesh.corner);
 }
 
 class Viewer {

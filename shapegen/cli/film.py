@@ -1,0 +1,37 @@
+"""`shapegen film`: how noise becomes shapes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shapegen.cli import options
+from shapegen.cli.guard import guarded
+
+
+class Side(StrEnum):
+    anterior = "anterior"
+    posterior = "posterior"
+    left = "left"
+    right = "right"
+    superior = "superior"
+    inferior = "inferior"
+
+
+@guarded
+def film(
+    run_folder: options.RunFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="GIF, or MP4 with shapegen[film].  [default: noise-to-<organ>.gif]"),
+    ] = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, max=12, metavar="N", help="Samples to show.")] = 3,
+    view: Annotated[Side, typer.Option(help="From which side.")] = Side.anterior,
+) -> None:
+    """Write a film of how the sampler makes a run's first samples out of noise."""
+    from shapegen.api import film as filmed
+
+    typer.echo(filmed(run_folder, n=count, out=out, side=view.value))
