@@ -2,150 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
 import re
-from contextlib import contextmanager
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from shapegen.config import RunConfig
+from reported import EVIL, FakeRun, finish, finished_run, prepared
 from shapegen.data.placement import Placement
-from shapegen.data.population import Population, Shape, write_surface
-from shapegen.errors import CorruptFileError, StageMissingError
-from shapegen.geometry.export import write_mesh
-from shapegen.geometry.surface import Surface, signed_volume
+from shapegen.data.population import Shape, write_surface
+from shapegen.errors import CorruptFileError
+from shapegen.geometry.surface import signed_volume
 from shapegen.report.html import Link, listing
 from shapegen.report.material import evenly, gather, population_frame
 from shapegen.stages.report import compute
-from shapegen.store import write_json
-
-EVIL = "<script>alert('x')</script>\"&"
-
-
-class FakeRun:
-    """What `compute` needs of a run."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.config = RunConfig()
-        self.seed = 7
-
-    def stage(self, name):
-        return self.folder / name
-
-    def require(self, name, *, needed_by):
-        if not (self.folder / name / "stage.json").exists():
-            raise StageMissingError(self.folder, name, needed_by)
-        return self.folder / name
-
-    @contextmanager
-    def progress(self, description, total):
-        yield lambda number: None
-
-
-def ellipsoid(axes):
-    import trimesh
-
-    mesh = trimesh.creation.icosphere(subdivisions=3)
-    return Surface(np.asarray(mesh.vertices) * axes, np.asarray(mesh.faces, np.int64))
-
-
-def finish(run, name, seconds=1.5):
-    write_json(run.stage(name) / "stage.json", {"key": "0", "seconds": seconds, "outputs": {}})
-
-
-def prepared(run):
-    folder = run.stage("prepare")
-    shapes = []
-    for k in range(10):
-        surface = ellipsoid([80 + 2 * k, 60, 50])
-        shape = Shape(
-            id=f"source/{EVIL.replace('/', '')}{k}" if k == 4 else f"source/real-{k}",
-            group=f"g{k}",
-            split="test" if k >= 7 else "validation" if k >= 5 else "train",
-            volume_ml=signed_volume(surface) / 1000,
-            placement=Placement(180.0),
-            folder=folder,
-            meta={"repairs": ["2 crumbs <b>removed</b>"]} if k == 0 else {},
-        )
-        write_surface(folder / "surfaces" / shape.file_name, surface)
-        shapes.append(shape)
-    unusable = ({"file": EVIL, "reason": "not a NIfTI file"},)
-    Population("liver", tuple(shapes), unusable, ("synthetic population in use",)).save(folder)
-    finish(run, "prepare", 12.25)
-    return shapes
-
-
-def sampled(run):
-    rows = []
-    for k in range(3):
-        surface = ellipsoid([85, 60 + k, 50])
-        file = f"meshes/sample-{k:04d}.ply"
-        write_mesh(run.stage("sample") / file, surface)
-        volume = signed_volume(surface) / 1000
-        rows.append(
-            {
-                "id": f"sample-{k:04d}",
-                "file": file,
-                "empty": False,
-                "volume_ml": volume,
-                "components": 1,
-                "closed": True,
-                "oriented": True,
-            }
-        )
-    rows.append({"id": "sample-0003", "file": None, "empty": True})
-    write_json(run.stage("sample") / "samples.json", {"organ": "liver", "space": "RAS, mm", "samples": rows})
-    finish(run, "sample")
-
-
-def evaluated(run, shapes):
-    metrics = {
-        "targets": {"viou": "high", "1-nna-cd": 50.0, "mmd-cd": "low"},
-        "reconstruction": [
-            {"row": "code, held out", "null": False, "split": "test", "n": 3,
-             "metrics": {"viou": {"mean": 0.9312, "low": 0.9212, "high": 0.9412, "min": 0.8812}}},
-            {"row": "nearest training shape", "null": True, "split": "test", "n": 3,
-             "metrics": {"viou": {"mean": 0.7123, "low": 0.7013, "high": 0.7233, "min": 0.6543}}},
-        ],
-        "generation": {
-            "reference": "test", "n_reference": 3, "n_generated": 3,
-            "rows": [
-                {"row": "generated", "null": False, "n": 3,
-                 "metrics": {"1-nna-cd": {"value": 71.23, "low": 60.12, "high": 80.34},
-                             "mmd-cd": {"value": 0.3123, "low": 0.2812, "high": 0.3512}}},
-                {"row": "real training shapes as samples", "null": True, "n": 3,
-                 "metrics": {"1-nna-cd": {"value": 50.11, "low": 35.22, "high": 63.33},
-                             "mmd-cd": {"value": 0.3001, "low": 0.2601, "high": 0.3601}}},
-            ],
-        },
-        "novelty": {
-            "unit": "cube units",
-            "generated": {"n": 3, "mean": 0.2111, "low": 0.1911, "high": 0.2311, "median": 0.2011},
-            "held_out": {"n": 3, "mean": 0.2444, "low": 0.2044, "high": 0.2844, "median": 0.2344},
-            "ratio": {"value": 0.8638, "low": 0.7038, "high": 1.0738},
-            "copying": {"value": -1.234, "low": -3.234, "high": 0.734, "p": 0.1086, "suspicious_below": -3.0},
-            "near_copies": {"count": 1, "value": 0.3333, "low": 0.0615, "high": 0.7923, "quantile": 0.05,
-                            "limit": 0.1777},
-            "null": {"ratio": {"value": 1.0077, "low": 0.8077, "high": 1.2077},
-                     "copying": {"value": 0.0333, "low": -1.933, "high": 2.033},
-                     "near_copies": {"value": 0.0555, "low": 0.0, "high": 0.3335}},
-            "nearest": [{"id": "sample-0001", "training": shapes[4].id, "distance": 0.0987}],
-        },
-        "validity": {"n": 4, "empty": 1, "volume_range_ml": [300, 5000],
-                     "valid": {"count": 3, "value": 0.7512, "low": 0.3012, "high": 0.9512},
-                     "flawless": {"count": 2, "value": 0.5012, "low": 0.1512, "high": 0.8512},
-                     "real": {"split": "test", "n": 3,
-                              "valid": {"count": 3, "value": 0.9997, "low": 0.4397, "high": 1.0},
-                              "flawless": {"count": 1, "value": 0.3334, "low": 0.0614, "high": 0.7924}}},
-        "volume_ml": {"real": [1.0], "generated": [1.0]},
-        "failed": [{"plugin": "broken-metric", "doing": "measuring", "error": "ValueError: " + EVIL, "times": 1}],
-    }  # fmt: skip
-    write_json(run.stage("evaluate") / "metrics.json", metrics)
-    finish(run, "evaluate")
-
 
 NUMBERS = (
     *("0.9312", "0.9212 to 0.9412", "0.8812", "0.7123", "0.7013 to 0.7233", "0.6543"),
@@ -155,24 +27,9 @@ NUMBERS = (
 )
 
 
-def logged(run, stage):
-    rows = [json.dumps({"step": step, "loss": 1 / (1 + step)}) for step in range(10)]
-    run.stage(stage).mkdir(parents=True, exist_ok=True)
-    (run.stage(stage) / "log.jsonl").write_text("\n".join(rows) + '\n{"step": 10, "lo')
-    finish(run, stage, 75.0)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    run = FakeRun(tmp_path_factory.mktemp("run"))
-    shapes = prepared(run)
-    logged(run, "fit")
-    logged(run, "train")
-    sampled(run)
-    evaluated(run, shapes)
-    manifest = {"format": 1, "shapegen": "0.1.0", "versions": {"torch": "2.99"}, "notes": ["prepare: a note " + EVIL]}
-    write_json(run.folder / "manifest.json", manifest)
-    (run.folder / "config.yaml").write_text("preset: cpu\ndata: ['" + EVIL + "']\n")
+    run = finished_run(tmp_path_factory.mktemp("run"))
     compute(run, run.stage("report"))
     return run
 
@@ -220,18 +77,25 @@ def test_page_is_self_contained_and_small(run, page):
         (tag, name, value) for tag, name, value in reader.attributes if name in ("src", "href", "xlink:href", "data")
     ]
     assert all(
-        value.startswith("data:image/png;base64,") if name == "src" else value.startswith(("#", "../sample/meshes/"))
+        value.startswith("data:image/webp;base64,") if name == "src" else value.startswith(("#", "../sample/meshes/"))
         for _, name, value in loaded
     )
-    assert not {"script", "link", "iframe", "object", "embed", "base"} & set(reader.tags)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(reader.tags)
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
     assert not re.search(r"@import|url\((?!#)", page)
-    assert "default-src 'none'" in page
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy.startswith("default-src 'none'; ")
+    run_scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
+    hashes = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in run_scripts}
+    assert set(re.findall(r"'sha256-([^']+)'", policy)) == hashes
+    assert "unsafe-eval" not in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
     assert len(page.encode()) < 10_000_000
 
 
 def test_user_supplied_text_is_escaped(page):
-    assert "<script" not in page
+    scripts = re.findall(r"<script[^>]*>", page)
+    assert scripts == ['<script type="application/json" id="viewer-data">', *["<script>"] * 4]
     assert "<b>removed" not in page
     assert EVIL in " ".join(Reader(page).words)
 
@@ -285,16 +149,19 @@ def test_sheets_are_written(run):
         "meshes-real.png",
         "meshes-generated.png",
         "meshes-nearest.png",
+        "figures",
     }
-    for name in names - {"report.html"}:
+    for name in names - {"report.html", "figures"}:
         with Image.open(run.stage("report") / name) as image:
             assert image.width > 300
 
 
 def test_equal_inputs_give_equal_files(run, tmp_path):
     compute(run, tmp_path)
-    for path in run.stage("report").iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    written = [path for path in run.stage("report").rglob("*") if path.is_file()]
+    assert len(written) == 9
+    for path in written:
+        assert (tmp_path / path.relative_to(run.stage("report"))).read_bytes() == path.read_bytes()
 
 
 def test_an_empty_run_gives_a_page_that_says_what_to_do(tmp_path):

@@ -274,5 +274,5 @@ def webp(image: Image, *, quality: int = 90) -> bytes:
     from PIL import Image as Pillow
 
     stream = io.BytesIO()
-    Pillow.fromarray(image).save(stream, format="WEBP", quality=quality, method=6)
+    Pillow.fromarray(image).save(stream, format="WEBP", quality=quality)
     return stream.getvalue()

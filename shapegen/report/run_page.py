@@ -25,12 +25,20 @@ VIEWS: tuple[View, ...] = ("anterior", "superior")
 PIXELS = 300
 
 
-def run_page(material: Material, pictures: Pictures, *, progress: Progress, links: str | None = "../sample/") -> str:
+def run_page(
+    material: Material,
+    pictures: Pictures,
+    figures: Mapping[str, str],
+    *,
+    progress: Progress,
+    links: str | None = "../sample/",
+) -> str:
     """Return the page as HTML.
 
     Args:
         material: of the run; as `shapegen.report.share` leaves it for a page to give away.
         pictures: what `draw_pictures` drew of it.
+        figures: what `run_figures` drew of it.
         progress: opened with a description and a total, yields a function that is told of further shapes done.
         links: from the page to the folder of the stage `sample`; None: no links.
     """
@@ -39,7 +47,7 @@ def run_page(material: Material, pictures: Pictures, *, progress: Progress, link
         title=f"{material.organ}: {'generated shapes' if material.shared else 'real and generated shapes'}",
         facts=headline(material),
         summary=summary(material),
-        sections=sections(material, pictures, solid, links=links),
+        sections=sections(material, pictures, figures, solid=solid, links=links),
         scripts=scripts() if solid else (),
         style=style() if solid else "",
     )

@@ -45,9 +45,16 @@ class Pictures:
     parts: PartPictures | None = None
 
 
-def sections(material: Material, pictures: Pictures, solid: str, *, links: str | None) -> list[Section]:
-    """Return every section of the page, in order; `solid` is the viewer, `links` leads from the page to the samples."""
-    drawn = run_figures(material)
+def sections(
+    material: Material, pictures: Pictures, drawn: Mapping[str, str], *, solid: str, links: str | None
+) -> list[Section]:
+    """Return every section of the page, in order.
+
+    Args:
+        drawn: what `run_figures` drew.
+        solid: the viewer, HTML.
+        links: from the page to the folder of the stage `sample`; None: no links.
+    """
     return [
         Section(id="notes", title="Notes", body=_notes(material)),
         Section(id="solid", title="Shapes in 3D", body=solid),

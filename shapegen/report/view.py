@@ -33,6 +33,7 @@ def view_run(run: Run, out: Path, *, share: bool = False) -> None:
     """
     from shapegen.report.material import gather
     from shapegen.report.run_page import draw_pictures, run_page
+    from shapegen.report.sections import run_figures
     from shapegen.report.share import shared
 
     material = gather(run)
@@ -42,7 +43,7 @@ def view_run(run: Run, out: Path, *, share: bool = False) -> None:
         if not material.drawn:
             raise ConfigError(f"{run.folder} has no samples to give away; run `shapegen sample {run.folder}` first")
     pictures = draw_pictures(material, progress=run.progress)
-    _write(out, run_page(material, pictures, progress=run.progress, links=links))
+    _write(out, run_page(material, pictures, run_figures(material), progress=run.progress, links=links))
 
 
 def view_paths(paths: Sequence[Path], out: Path, *, share: bool = False) -> None:

@@ -30,9 +30,10 @@ def compute(run: Run, folder: Path) -> None:
     material = gather(run)
     pictures = draw_pictures(material, progress=run.progress)
     write_images(folder, material, pictures)
-    for name, svg in run_figures(material).items():
+    figures = run_figures(material)
+    for name, svg in figures.items():
         write_bytes(folder / "figures" / f"{name}.svg", svg.encode())
-    write_bytes(folder / "report.html", run_page(material, pictures, progress=run.progress).encode())
+    write_bytes(folder / "report.html", run_page(material, pictures, figures, progress=run.progress).encode())
 
 
 def write_images(folder: Path, material: Material, pictures: Pictures) -> None:
