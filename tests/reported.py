@@ -50,19 +50,19 @@ def finish(run, name, seconds=1.5):
     write_json(run.stage(name) / "stage.json", {"key": "0", "seconds": seconds, "outputs": {}})
 
 
-def prepared(run):
+def prepared(run, *, source="source", group="g"):
     folder = run.stage("prepare")
     shapes = []
     for k in range(10):
         surface = ellipsoid([80 + 2 * k, 60, 50])
         shape = Shape(
-            id=f"source/{EVIL.replace('/', '')}{k}" if k == 4 else f"source/real-{k}",
-            group=f"g{k}",
+            id=f"{source}/{EVIL.replace('/', '')}{k}" if k == 4 else f"{source}/real-{k}",
+            group=f"{group}{k}",
             split="test" if k >= 7 else "validation" if k >= 5 else "train",
             volume_ml=signed_volume(surface) / 1000,
             placement=Placement(180.0),
             folder=folder,
-            meta={"repairs": ["2 crumbs <b>removed</b>"]} if k == 0 else {},
+            meta={"file": f"{source}.nii.gz", "repairs": ["2 crumbs <b>removed</b>"] if k == 0 else []},
         )
         write_surface(folder / "surfaces" / shape.file_name, surface)
         shapes.append(shape)

@@ -57,7 +57,7 @@ def complete(
     from shapegen.completion.observation import read_observation
 
     seen = read_observation(Path(observation), scale=scale, seed=seed)
-    opened, generator, pretrained = _generator(run, organ, needed_by="complete")
+    opened, generator, pretrained = generator_of(run, organ, needed_by="complete")
     aim, terms = None, None
     if conditions:
         from shapegen.conditioning.ask import aim_at, parse_request
@@ -119,7 +119,7 @@ def interpolate(
 
     if steps < 2:
         raise ConfigError(f"interpolation writes both ends and what lies between: at least 2 steps, got {steps}")
-    opened, generator, pretrained = _generator(run, organ, needed_by="interpolate")
+    opened, generator, pretrained = generator_of(run, organ, needed_by="interpolate")
     return write_between(
         opened,
         generator,
@@ -157,7 +157,7 @@ def edit(
     """
     from shapegen.conditioning.edit import write_edited
 
-    opened, generator, pretrained = _generator(run, organ, needed_by="edit")
+    opened, generator, pretrained = generator_of(run, organ, needed_by="edit")
     return write_edited(
         opened,
         generator,
@@ -170,7 +170,7 @@ def edit(
     )
 
 
-def _generator(
+def generator_of(
     run: Run | str | Path | None, organ: str | None, *, needed_by: str
 ) -> tuple[Run, Generator, Pretrained | None]:
     """Return the run that stands for a generator, the generator, and the frozen one that it is, if it is one.

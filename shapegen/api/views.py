@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shapegen.api.given import generator_of
 from shapegen.api.runs import open_run
 from shapegen.manifest import MANIFEST
 from shapegen.run import Run
@@ -38,23 +39,41 @@ def view(paths: str | Path | Sequence[str | Path], *, out: str | Path = "view.ht
     return Path(out)
 
 
-def film(run: Run | str | Path, n: int = 3, *, out: str | Path | None = None, side: View = "anterior") -> Path:
-    """Write a film of how noise becomes the run's first samples, as `shapegen film` does, and return its path.
+def film(
+    run: Run | str | Path | None = None,
+    *,
+    organ: str | None = None,
+    n: int = 3,
+    out: str | Path | None = None,
+    side: View = "anterior",
+) -> Path:
+    """Write a film of how noise becomes a generator's first samples, as `shapegen film` does, and return its path.
 
     Args:
         run: a trained run with the generator `diffusion`, or its folder.
-        n: samples to show beside each other.
+        organ: in place of a run: the organ whose pretrained generator is shown.
+        n: samples beside each other.
         out: GIF, or MP4 where imageio-ffmpeg is installed; None: `noise-to-<organ>.gif`.
         side: from which side they are seen.
 
     Raises:
-        ConfigError: the suffix, or a run whose generator does not go by steps.
+        ConfigError: not exactly one of run and organ is given, the suffix, or a generator that does not go by steps.
         MissingLibraryError: MP4 needs imageio-ffmpeg.
         StageMissingError: the run is not trained.
     """
-    from shapegen.report.film import write_film
+    from shapegen.report.film import check_format, write_film
 
-    opened = run if isinstance(run, Run) else open_run(run)
+    if out is not None:
+        check_format(Path(out))
+    opened, generator, _ = generator_of(run, organ, needed_by="film")
     path = Path(out) if out is not None else Path(f"noise-to-{opened.config.organ.name.rpartition(':')[2]}.gif")
-    write_film(opened, path, count=n, view=side)
+    write_film(
+        generator,
+        path,
+        seed=opened.seed,
+        resolution=opened.config.sample.resolution,
+        count=n,
+        view=side,
+        progress=opened.progress,
+    )
     return path

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from shapegen.cli import options
 from shapegen.cli.guard import guarded
 
 
@@ -23,7 +22,12 @@ class Side(StrEnum):
 
 @guarded
 def film(
-    run_folder: options.RunFolder,
+    run_folder: Annotated[
+        Path | None, typer.Argument(metavar="RUN_FOLDER", help="A trained run.", show_default=False)
+    ] = None,
+    organ: Annotated[
+        str | None, typer.Option("--organ", metavar="NAME", help="The organ's pretrained generator instead.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="GIF, or MP4 with shapegen[film].  [default: noise-to-<organ>.gif]"),
@@ -31,7 +35,7 @@ def film(
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=12, metavar="N", help="Samples to show.")] = 3,
     view: Annotated[Side, typer.Option(help="From which side.")] = Side.anterior,
 ) -> None:
-    """Write a film of how the sampler makes a run's first samples out of noise."""
+    """Write a film of how the sampler makes the first samples out of noise."""
     from shapegen.api import film as filmed
 
-    typer.echo(filmed(run_folder, n=count, out=out, side=view.value))
+    typer.echo(filmed(run_folder, organ=organ, n=count, out=out, side=view.value))

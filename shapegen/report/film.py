@@ -1,10 +1,11 @@
-"""`shapegen film`: how noise becomes shapes, step by step of the sampler, as a film."""
+"""How noise becomes shapes, step by step of the sampler, as a film."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from shapegen.diffusion.generator import Diffusion
     from shapegen.generator import Generator
     from shapegen.geometry.surface import Surface
-    from shapegen.run import Run
 
 FORMATS = (".gif", ".mp4")
 NOISE = 15.0
@@ -45,37 +45,50 @@ class Step:
     surfaces: tuple[Surface | None, ...]
 
 
-def write_film(run: Run, out: Path, *, count: int = 3, view: View = "anterior") -> None:
-    """Write a film of the run's first samples as GIF or MP4.
+def write_film(
+    generator: Generator,
+    out: Path,
+    *,
+    seed: int,
+    resolution: int,
+    count: int,
+    view: View,
+    progress: Callable[[str, int], AbstractContextManager[Callable[[int], None]]],
+) -> None:
+    """Write a film of a generator's first samples as GIF or MP4.
 
-    Each frame shows the latents as they are at one step of the run's sampler, noise and all, decoded and meshed in the
-    size of the sample that they become; the last frame is `sample-0000` and so on as the run itself has them.
+    Each frame shows the latents as they are at one step of the sampler, noise and all, decoded and meshed in the size
+    of the sample that they become; the last one shows the samples, with their detail if they get any.
+
+    Args:
+        generator: whose latents diffusion makes.
+        out: the film; its suffix says which kind.
+        seed: of the samples, as `Generator.codes` takes it.
+        resolution: cells of the samples' meshing grid along each axis.
+        count: samples beside each other.
+        view: from which side they are seen.
+        progress: opened with a description and a total, yields a function that is told of further meshes done.
 
     Raises:
-        ConfigError: the file's suffix, or a run whose generator does not go by steps.
+        ConfigError: the file's suffix, or a generator that does not go by steps.
         MissingLibraryError: MP4 needs imageio-ffmpeg.
-        StageMissingError: the run is not trained.
+        UnusableItemError: all samples are empty.
     """
-    from shapegen.generator import load_generator
-
     check_format(out)
-    generator = load_generator(run, needed_by="film")
-    latents = _diffusion(generator)
-    path = latents.path(count, seed=derived_seed(run.seed, "draw"), device=generator.device)
+    path = _diffusion(generator).path(count, seed=derived_seed(seed, "draw"), device=generator.device)
     shown = [(level, x) for level, x in path if level <= NOISE]
     scales = generator.decoded(path[-1][1])[1]
+    plain = replace(generator, detail=None)
     steps = []
-    with run.progress("meshing steps", count * len(shown)) as advance:
+    with progress("meshing steps", count * len(shown)) as advance:
         for level, x in shown:
-            last = level == 0
-            drawn = (generator if last else replace(generator, detail=None)).mesh(
-                generator.decoded(x)[0],
-                scales,
-                resolution=run.config.sample.resolution if last else RESOLUTION,
-                seed=run.seed,
-            )
+            codes = generator.decoded(x)[0]
+            if level > 0:
+                samples = plain.mesh(codes, scales, resolution=RESOLUTION)
+            else:
+                samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
             surfaces = []
-            for sample in drawn:
+            for sample in samples:
                 surfaces.append(sample.surface)
                 advance(1)
             steps.append(Step(level, tuple(surfaces)))
@@ -112,8 +125,7 @@ def frames(steps: Sequence[Step], *, view: View) -> list[Image]:
         tiles = [_tile(surface, view, extent) for surface in step.surfaces]
         strip = np.full((_CAPTION, PIXELS * len(tiles), 3), 255, dtype=np.uint8)
         image = Pillow.fromarray(np.concatenate([np.concatenate(tiles, axis=1), strip]))
-        text = f"noise level {step.level:.3g}" if step.level else "samples"
-        text += f", step {number + 1} of {len(steps)}"
+        text = f"step {number + 1} of {len(steps)}: " + (f"noise level {step.level:.3g}" if step.level else "samples")
         ImageDraw.Draw(image).text((8, PIXELS + 4), text, fill=(40, 40, 40), font=font)
         drawn.append(np.asarray(image))
     return drawn
@@ -146,8 +158,8 @@ def _diffusion(generator: Generator) -> Diffusion:
     latents = generator.latents.chosen if isinstance(generator.latents, Auto) else generator.latents
     if not isinstance(latents, Diffusion):
         raise ConfigError(
-            f"a film shows the steps of diffusion, and this run draws with '{generator.name}', which has none; give a "
-            "run with the generator 'diffusion'"
+            f"a film shows the steps of diffusion, and '{generator.name}' draws at once; give a run with the generator "
+            "'diffusion'"
         )
     return latents
 

@@ -30,9 +30,12 @@ def shared(material: Material) -> Material:
     shapes are counted, under new names and in another order of their own, and their surfaces are read by nothing.
     """
     copies = copied(material)
-    notes = (
-        [f"{len(copies)} samples that are as near to a training shape as a copy of it are left out."] if copies else []
-    )
+    notes = []
+    if copies:
+        notes.append(
+            "Left out, since as near to a training shape as a copy of it would be: "
+            f"{len(copies)} of {len(material.samples)} samples."
+        )
     return replace(
         material,
         config=_config(material.config),
