@@ -29,12 +29,14 @@ class Picture:
         real: whether it is a real shape; it decides the colour.
         images: one for each view, uint8 [h, w, 4], all of one size.
         note: a second line, such as its volume.
+        kind: what it is, where that is neither real nor generated.
     """
 
     id: str
     real: bool
     images: tuple[Image, ...]
     note: str = ""
+    kind: str = ""
 
 
 def draw(

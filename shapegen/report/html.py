@@ -87,7 +87,7 @@ def picture(shape: Picture, *, views: Sequence[View]) -> str:
     """Return one shape, seen from each view, with its label."""
     kind = "real" if shape.real else "generated"
     drawn = "".join(
-        embedded(image, alt=f"{kind} shape {shape.id}, {view} view")
+        embedded(image, alt=f"{shape.kind or kind} shape {shape.id}, {view} view")
         for image, view in zip(shape.images, views, strict=True)
     )
     note = f"<br>{escape(shape.note)}" if shape.note else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +138,7 @@ def _pictures(shapes: Sequence[Viewed], bars: Bars) -> str:
     with bars.bar("drawing", len(shapes)) as advance:
         for shape, surface in zip(shapes, surfaces, strict=True):
             real = shape.kind != "generated"
-            drawn.append(draw(surface, id=shape.id, real=real, extent_mm=extent, views=views))
+            drawn.append(replace(draw(surface, id=shape.id, real=real, extent_mm=extent, views=views), kind=shape.kind))
             advance(1)
     return gallery(drawn, views=views, heading="Anterior and superior view", extent_mm=extent)
 
@@ -148,8 +149,6 @@ def _name(path: Path) -> str:
 
 def _numbered(files: Sequence[MeshFile]) -> list[MeshFile]:
     """Give files of one name numbers, so that each has its own."""
-    from dataclasses import replace
-
     seen: dict[str, int] = {}
     found = []
     for file in files:

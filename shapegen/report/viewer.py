@@ -21,8 +21,9 @@ MOST_BYTES = 5_000_000
 FACE_BYTES = 8.0
 """Of a face, its vertices and values with it, as text: 6.4 to 7.4 were measured."""
 FEWEST_FACES, MOST_FACES = 2000, 20_000
-COLOURS = "cividis"
-"""Perceptually uniform, and the same to those who do not see red or green (Nunez, Anderton and Renslow 2018)."""
+COLOURS, DARKEST = "cividis", 0.3
+"""Perceptually uniform, and the same to those who do not see red or green (Nunez, Anderton and Renslow 2018); without
+its darkest part, on which shades are not seen."""
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -148,7 +149,7 @@ def _colours() -> str:
     """Return 256 colours as base64 of their bytes."""
     from matplotlib import colormaps
 
-    shades = colormaps[COLOURS](np.arange(256))[:, :3]
+    shades = colormaps[COLOURS](np.linspace(DARKEST, 1, 256))[:, :3]
     return base64.b64encode((shades * 255).round().astype(np.uint8).tobytes()).decode()
 
 
