@@ -8,10 +8,15 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from shapegen.report.figures import duration, loss_curves, stage_timings, volume_histogram
+from shapegen.report.figures import distributions, duration, loss_curves, stage_timings, volume_histogram
 
 LOG = [{"step": step, "loss": 1 / (1 + step), "learning_rate": 0.1} for step in range(0, 200, 10)]
 LOG += [{"step": step, "held_out_loss": 2 / (1 + step)} for step in range(0, 200, 50)]
+
+
+def boxes(**options):
+    real, generated = ({"extent": [*range(low, low + 101)], "form": [0.5, 0.6]} for low in (100, 150))
+    return distributions(real, generated, {"extent": "mm", "form": "", "other": "mL"}, name="anatomy", **options)
 
 
 def figures():
@@ -19,6 +24,7 @@ def figures():
     return {
         "losses": loss_curves(LOG, name="losses", title="A <title> & more"),
         "volumes": volume_histogram(rng.normal(1500, 200, 80), rng.normal(1600, 200, 50)),
+        "anatomy": boxes(),
         "timings": stage_timings({"prepare": 12.0, "fit": 3700.0}),
     }
 
@@ -29,7 +35,7 @@ def lines(svg, name):
     return [np.array(re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path), float) for path in paths]
 
 
-@pytest.mark.parametrize("name", ["losses", "volumes", "timings"])
+@pytest.mark.parametrize("name", ["losses", "volumes", "anatomy", "timings"])
 def test_svg_is_well_formed_and_loads_nothing(name):
     svg = figures()[name]
     root = ElementTree.fromstring(svg)
@@ -110,3 +116,14 @@ def test_durations_as_written_by_people():
         "1 h 05 min",
     ]
     assert "1 h 01 min" in figures()["timings"]
+
+
+def test_boxes_show_measures_that_both_sets_have():
+    svg = boxes()
+    assert 'aria-label="Medians of extent: real 150, generated 200; form: real 0.55, generated 0.55"' in svg
+    assert "extent [mm]" in svg
+    assert "other" not in svg
+    assert distributions({"extent": [1.0]}, {}, {"extent": "mm"}, name="n") is None
+    # Ten values of each set lie beyond its whiskers, each a mark; those of real shapes can be left out.
+    marks = [boxes(dots=dots).count("<use ") for dots in (True, False)]
+    assert marks[0] - marks[1] == 10 + 2  # and both of the two real values of the other measure

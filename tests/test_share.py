@@ -9,9 +9,11 @@ import zlib
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from packed import unpack, viewer_data
 from reported import FakeRun, evaluated, logged, prepared, reconstructed, sampled
+from shapegen.cli import app
 from shapegen.errors import ConfigError
 from shapegen.report.material import gather
 from shapegen.report.share import COPY, copied
@@ -159,3 +161,16 @@ def test_meshes_of_unknown_origin_are_not_given_away(run, tmp_path):
     page = content((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert b"sample-0001" in page
     assert [mark for mark in MARKS if mark in page] == []
+
+
+def test_the_command_writes_it_and_leaves_the_run_alone(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(path for path in run.folder.rglob("*"))
+    result = CliRunner().invoke(app, ["report", str(run.folder), "--share"])
+    assert (result.exit_code, result.stdout) == (0, "shared.html\n"), result.output
+    assert [mark for mark in MARKS if mark in content((tmp_path / "shared.html").read_text(encoding="utf-8"))] == []
+    assert sorted(path for path in run.folder.rglob("*")) == before
+    for arguments in (["--out", "page.html"], ["--share", "--set", "seed=3"]):
+        result = CliRunner().invoke(app, ["report", str(run.folder), *arguments])
+        assert result.exit_code == 2
+        assert "--share" in result.stderr

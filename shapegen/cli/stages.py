@@ -66,6 +66,8 @@ def report(
             raise ConfigError("--out is where --share writes; the report itself lies in the run folder")
         compute("report", run_folder, flags={}, sets=sets or ())
         return
+    if sets:
+        raise ConfigError("--share shows a run as it is: give --set without it first")
     from shapegen.api import open_run
     from shapegen.report.view import view_run
 

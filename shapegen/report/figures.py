@@ -99,8 +99,19 @@ def distributions(
     units: Mapping[str, str],
     *,
     name: str,
+    dots: bool = True,
 ) -> str | None:
-    """Draw a panel for each measure, in the order of `units`, with a box for real and one for generated shapes."""
+    """Draw a panel for each measure, in the order of `units`, with a box for real and one for generated shapes.
+
+    Args:
+        real, generated: values by measure.
+        units: of each measure; empty for none.
+        name: prefix of the ids in the SVG, unique in its page.
+        dots: draw real shapes beyond the whiskers, one by one.
+
+    Returns:
+        The SVG, or None where there is nothing to draw.
+    """
     shown = [each for each in units if len(real.get(each, ())) and len(generated.get(each, ()))]
     if not shown:
         return None
@@ -125,6 +136,7 @@ def distributions(
                 capprops={"color": _hex(colour)},
                 flierprops={"marker": ".", "markersize": 3, "markeredgecolor": _hex(colour)},
                 manage_ticks=False,
+                showfliers=dots or place == 0,
             )
         axes.set_yticks([1, 0], ["real", "generated"] if axes in panels[::across] else ["", ""])
         axes.set_title(f"{measure} [{units[measure]}]" if units[measure] else measure, fontsize=9)

@@ -61,7 +61,7 @@ def page(
         style=style,
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
         facts="".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items()),
-        summary="".join(f"<p>{escape(sentence)}</p>" for sentence in summary),
+        summary="".join(map(_said, summary)),
         links="".join(f'<li><a href="#{escape(each.id)}">{escape(each.title)}</a></li>' for each in shown),
         sections="\n".join(
             f'<section id="{escape(each.id)}" aria-labelledby="{escape(each.id)}-title">'
@@ -69,6 +69,12 @@ def page(
             for each in shown
         ),
     )
+
+
+def _said(sentence: str, *, most: int = 500) -> str:
+    """Return a sentence of the summary; what a long one enumerates after its colon opens on demand."""
+    head, colon, rest = sentence.partition(": ")
+    return folded(head, paragraph(rest)) if colon and len(rest) > most else paragraph(sentence)
 
 
 def script_hash(script: str) -> str:

@@ -56,8 +56,8 @@ def sections(
         links: from the page to the folder of the stage `sample`; None: no links.
     """
     return [
-        Section(id="notes", title="Notes", body=_notes(material)),
         Section(id="solid", title="Shapes in 3D", body=solid),
+        Section(id="notes", title="Notes", body=_notes(material)),
         Section(id="shapes", title="Pictures", body=_shapes(material, pictures)),
         Section(id="neighbours", title="Nearest training shapes", body=_neighbours(material, pictures)),
         Section(id="reconstruction", title="Reconstruction", body=_table(material, "reconstruction")),
@@ -82,7 +82,7 @@ def run_figures(material: Material) -> dict[str, str]:
     titles = {"fit": "Fitting the weight space", "train": "Training the denoiser"}
     drawn = {
         "volumes": figures.volume_histogram(*material.volumes()),
-        "anatomy": figures.distributions(*anatomy(material), name="anatomy"),
+        "anatomy": figures.distributions(*anatomy(material), name="anatomy", dots=not material.shared),
         **{
             f"loss-{stage}": figures.loss_curves(rows, name=f"loss-{stage}", title=titles.get(stage, stage))
             for stage, rows in material.logs.items()
@@ -164,8 +164,8 @@ def _anatomy(drawn: Mapping[str, str]) -> str:
     if "anatomy" not in drawn:
         return ""
     text = (
-        "Box: quartiles and median; whiskers: 5 to 95 %; dots: what lies beyond. Real shapes are training and held-out "
-        "shapes, as far as they were measured."
+        "Box: quartiles and median; whiskers: 5 to 95 %; dots: single shapes beyond. Real shapes are training and "
+        "held-out shapes, as far as they were measured."
     )
     return _figures(drawn, "anatomy", wide=True) + paragraph(text, style="note")
 
