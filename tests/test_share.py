@@ -157,6 +157,8 @@ def test_a_run_without_samples_has_nothing_to_give_away(tmp_path):
 def test_meshes_of_unknown_origin_are_not_given_away(run, tmp_path):
     with pytest.raises(ConfigError, match="only samples can be given away"):
         view_paths([run.stage("sample") / "meshes"], tmp_path / "page.html", share=True)
+    with pytest.raises(ConfigError, match="give it alone"):
+        view_paths([run.folder, run.stage("sample")], tmp_path / "page.html", share=True)
     view_paths([run.stage("sample")], tmp_path / "page.html", share=True)
     page = content((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert b"sample-0001" in page

@@ -68,7 +68,7 @@ def _reconstructions(material: Material, shapes: dict[str, Shape]) -> list[Viewe
     for kind, splits in sorted(listed.items()):
         title = _KINDS.get(kind, kind)
         measures = measured_reconstructions(material, f"{title}, {_SPLITS[split]}")
-        for name in evenly(splits.get(split) or (), RECONSTRUCTED):
+        for name in evenly([name for name in splits.get(split) or () if name in shapes], RECONSTRUCTED):
             file = material.folder / "fit" / "reconstructions" / kind / shapes[name].file_name
             if not file.exists():  # the field was empty
                 continue

@@ -62,6 +62,8 @@ def view_paths(paths: Sequence[Path], out: Path, *, share: bool = False) -> None
     """
     from shapegen.report.files import is_generated, mesh_files, prefixed, read
 
+    if share and (run := next((path for path in paths if (path / MANIFEST).exists()), None)):
+        raise ConfigError(f"{run} is a run; give it alone to have its samples looked at for copies before it is shared")
     folders = [path / "sample" if (path / MANIFEST).exists() else path for path in paths]
     if share and (found := next((path for path in folders if not is_generated(path)), None)):
         raise ConfigError(

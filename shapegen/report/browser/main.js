@@ -47,7 +47,7 @@
     at("whole").replaceChildren();
     if (first?.link) {
       const link = at("whole").appendChild(document.createElement("a"));
-      link.href = first.link;
+      link.href = first.link.split("/").map(encodeURIComponent).join("/");
       link.textContent = "The whole mesh";
     }
     table?.mark(first);
