@@ -60,6 +60,10 @@ class NoUsableDataError(ShapegenError):
     """Nothing useful can be done: no item, or too few, could be used."""
 
 
+class TooFewShapesError(ConfigError):
+    """A study asks for more shapes of a kind than its run has; the text says what can be done."""
+
+
 class RunFolderError(ShapegenError):
     """A run folder that cannot be used: of another version, locked by another process, or without a needed stage."""
 

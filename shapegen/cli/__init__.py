@@ -22,6 +22,7 @@ from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
 from shapegen.cli.stages import evaluate, fit, report, train
+from shapegen.cli.survey import survey
 from shapegen.cli.together import together
 from shapegen.cli.view import view
 
@@ -58,3 +59,4 @@ for _command in (run, finetune, curate, prepare, fit, train, sample, complete, e
     app.command()(_command)
 for _command in (interpolate, edit, together, view, film, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)
+app.add_typer(survey, name="survey")

@@ -1,0 +1,249 @@
+"""What a study says: every number with its interval, from the answers and the truth."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapegen.errors import ConfigError, NoUsableDataError
+from shapegen.metrics.statistics import Interval, band, wilson_interval
+from shapegen.store import derived_seed
+from shapegen.survey.accuracy import MEASURES, averages
+from shapegen.survey.agreement import cohen_kappa, fleiss_kappa, kappa_interval, repeated_pairs
+from shapegen.survey.answers import read_answers
+from shapegen.survey.equivalence import equivalence_test
+from shapegen.survey.responses import Item, Ratings, Response, join, ratings, read_items
+from shapegen.survey.study import ANSWERS, load_study
+
+DRAWS = 2000
+FEWEST = 5
+"""Shapes between which a rank correlation is told."""
+
+
+def analyse_study(
+    folder: Path, *, truth: Path | None = None, scores: Path | None = None, margin: float = 0.1, seed: int = 0
+) -> dict[str, Any]:
+    """Analyse the answers that are there, also while the study goes on.
+
+    Readers count who have answered two real and two synthetic shapes; practice items never count, repeated ones only
+    for the agreement of readers with themselves.
+
+    Args:
+        truth: where `truth.json` was kept; in the study if None.
+        scores: CSV with the columns `id` and `score`: a quality score of samples or real shapes.
+        margin: of the equivalence test.
+        seed: of the resamples.
+
+    Returns:
+        JSON, except for `responses`, which hold all answers.
+
+    Raises:
+        RunFolderError: no study, no answers or no truth.
+        CorruptFileError: a file is damaged, or answers and truth are of different studies.
+        NoUsableDataError: no reader has answered enough.
+        ConfigError: the file of scores has not these columns.
+    """
+    study = load_study(folder)
+    items = read_items(study, truth)
+    responses = join(study, items, read_answers(folder / ANSWERS))
+    scored = read_scores(scores) if scores else {}
+    proper = [item for item in items.values() if not item.practice]
+    shown = [item for item in proper if item.kind != "near-copy"]
+    readers = [reader.name for reader in study.readers]
+    everybody = ratings(responses, readers, shown)
+    enough = _enough(everybody)
+    if not enough.any():
+        raise NoUsableDataError(
+            f"{folder}: no reader has answered two real and two synthetic shapes yet; wait for more answers"
+        )
+    counted = everybody.of(enough, slice(None))
+    used = [name for name, is_used in zip(readers, enough, strict=True) if is_used]
+    mine = [each for each in responses if each.reader in used and each.counts and each.showing != "practice"]
+    rows = _item_rows(mine, proper, scored)
+    return {
+        "study": str(folder),
+        "organ": study.organ,
+        "items": dict(Counter(item.kind for item in proper)),
+        "readers": _readers(counted, used, mine),
+        "left_out": [name for name in readers if name not in used],
+        "answers": int(np.isfinite(counted.called).sum()),
+        "expected": len(shown) * len(readers),
+        "averages": {
+            name: found and found.to_json()
+            for name, found in averages(counted, draws=DRAWS, seed=derived_seed(seed, "averages")).items()
+        },
+        "equivalence": equivalence_test(counted.called, counted.synthetic, margin),
+        "agreement": _agreement(counted, mine, used, seed),
+        "near_copies": _near_copies(mine),
+        "relations": _relations(rows, seed),
+        "reasons": _reasons(mine),
+        "by_item": rows,
+        "responses": responses,
+    }
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Read a quality score by the shapes' ids from a CSV with the columns `id` and `score`; empty scores are left out.
+
+    Raises:
+        ConfigError: a column is missing, or a score is no number.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        if not {"id", "score"} <= set(reader.fieldnames or ()):
+            raise ConfigError(f"{path}: expected the columns id and score, found {', '.join(reader.fieldnames or ())}")
+        try:
+            return {row["id"]: float(row["score"]) for row in reader if row["score"]}
+        except ValueError as error:
+            raise ConfigError(f"{path}: a score is no number ({error})") from error
+
+
+def _enough(given: Ratings) -> NDArray[np.bool_]:
+    """Tell which readers have answered two shapes of each kind."""
+    answered = np.isfinite(given.called)
+    return (answered[:, given.synthetic].sum(axis=1) > 1) & (answered[:, ~given.synthetic].sum(axis=1) > 1)
+
+
+def _readers(counted: Ratings, names: Sequence[str], mine: Sequence[Response]) -> list[dict[str, Any]]:
+    values = {name: measure(counted) for name, measure in MEASURES.items()}
+    right = counted.called == counted.synthetic
+    rows = []
+    for k, name in enumerate(names):
+        answered = np.isfinite(counted.called[k])
+        seconds = [each.answer.seconds for each in mine if each.reader == name]
+        rows.append(
+            {
+                "reader": name,
+                "answered": int(answered.sum()),
+                "right": wilson_interval(int(right[k][answered].sum()), int(answered.sum())).to_json(),
+                **{measure: float(value[k]) for measure, value in values.items()},
+                "median_seconds": float(np.median(seconds)),
+            }
+        )
+    return rows
+
+
+def _agreement(counted: Ratings, mine: Sequence[Response], readers: Sequence[str], seed: int) -> dict[str, Any]:
+    pairs: dict[str, list[tuple[bool, bool]]] = {name: [] for name in readers}
+    first = {
+        (each.reader, each.item.mesh): each.answer.choice == "synthetic" for each in mine if each.showing == "first"
+    }
+    for each in mine:
+        if each.showing == "repeated" and (each.reader, each.item.mesh) in first:
+            pairs[each.reader].append((first[each.reader, each.item.mesh], each.answer.choice == "synthetic"))
+
+    def within(answers: NDArray[np.float64]) -> float | None:
+        return cohen_kappa(*answers)
+
+    together = repeated_pairs([pair for name in readers for pair in pairs[name]])
+    between = kappa_interval(fleiss_kappa, counted.called, draws=DRAWS, seed=derived_seed(seed, "fleiss"))
+    pooled = kappa_interval(within, together, draws=DRAWS, seed=derived_seed(seed, "cohen"))
+    return {
+        "fleiss": between and between.to_json(),
+        "intra": pooled and pooled.to_json(),
+        "pairs": together.shape[1],
+        "same": float((together[0] == together[1]).mean()) if together.size else None,
+        "by_reader": {
+            name: {"kappa": cohen_kappa(*repeated_pairs(pairs[name])), "pairs": len(pairs[name])} for name in readers
+        },
+    }
+
+
+def _near_copies(mine: Sequence[Response]) -> dict[str, Any] | None:
+    """Say how often near-copies, and beside them real and synthetic shapes, are called real."""
+    called: dict[str, list[bool]] = {"near-copy": [], "real": [], "synthetic": []}
+    for each in mine:
+        if each.showing == "first":
+            called[each.item.kind].append(each.answer.choice == "real")
+    if not called["near-copy"]:
+        return None
+    return {
+        kind: {**wilson_interval(sum(said), len(said)).to_json(), "n": len(said)} for kind, said in called.items() if said
+    }
+
+
+def _item_rows(mine: Sequence[Response], items: Sequence[Item], scores: Mapping[str, float]) -> list[dict[str, Any]]:
+    by_item: dict[str, list[Response]] = {item.mesh: [] for item in items}
+    for each in mine:
+        if each.showing == "first":
+            by_item[each.item.mesh].append(each)
+    rows = []
+    for item in sorted(items, key=lambda item: (item.kind, item.id)):
+        given = [each.answer for each in by_item[item.mesh]]
+        said = [answer.choice == "synthetic" for answer in given]
+        signed = [answer.confidence if synthetic else -answer.confidence for answer, synthetic in zip(given, said, strict=True)]
+        reasons = Counter(reason for answer in given for reason in answer.reasons)
+        rows.append(
+            {
+                "id": item.id,
+                "kind": item.kind,
+                "answers": len(given),
+                "called_synthetic": float(np.mean(said)) if given else None,
+                "score": float(np.mean(signed)) if given else None,
+                "median_seconds": float(np.median([answer.seconds for answer in given])) if given else None,
+                "reasons": "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common()),
+                "novelty": item.novelty,
+                "quality": scores.get(item.id),
+            }
+        )
+    return rows
+
+
+def _relations(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """Return Spearman's correlations of how synthetic samples look (mean signed confidence) with what is known of them,
+    with bootstrap intervals over samples; None where there are too few."""
+    found = {}
+    for name in ("novelty", "quality"):
+        pairs = np.array(
+            [
+                (row["score"], row[name])
+                for row in rows
+                if row["kind"] == "synthetic" and row["score"] is not None and row[name] is not None
+            ]
+        )
+        found[name] = _spearman(pairs, derived_seed(seed, name)) if len(pairs) >= FEWEST else None
+    return found
+
+
+def _spearman(pairs: NDArray[np.float64], seed: int) -> dict[str, Any] | None:
+    from scipy.stats import rankdata
+
+    def correlation(drawn: NDArray[np.float64]) -> float:
+        ranks = rankdata(drawn, axis=0) - (len(drawn) + 1) / 2
+        size = np.sqrt((ranks**2).sum(axis=0).prod())
+        return float(ranks.prod(axis=1).sum() / size) if size > 0 else np.nan
+
+    rng = np.random.default_rng(seed)
+    value = correlation(pairs)
+    drawn = np.array([correlation(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(DRAWS)])
+    if not np.isfinite(value):
+        return None
+    ends = band(drawn[np.isfinite(drawn)])
+    return {**Interval(value, ends.low, ends.high).to_json(), "n": len(pairs)}
+
+
+def _reasons(mine: Sequence[Response]) -> list[dict[str, Any]]:
+    """Count the reasons at first sight, by what was said and whether that was right."""
+    counts: Counter[tuple[str, str, bool]] = Counter()
+    for each in mine:
+        if each.showing == "first" and each.item.kind != "near-copy":
+            right = (each.answer.choice == "real") == (each.item.kind == "real")
+            counts.update((reason, each.answer.choice, right) for reason in each.answer.reasons)
+    names = sorted({reason for reason, _, _ in counts})
+    return [
+        {
+            "reason": name,
+            **{
+                f"{choice}_{'right' if right else 'wrong'}": counts[name, choice, right]
+                for choice in ("real", "synthetic")
+                for right in (True, False)
+            },
+        }
+        for name in names
+    ]

@@ -1,0 +1,247 @@
+"""Making a study out of a run."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapegen.errors import RunFolderError, TooFewShapesError
+from shapegen.lock import Lock
+from shapegen.progress import Bars, say
+from shapegen.store import derived_seed, read_json, sha256_json, write_bytes, write_json
+from shapegen.survey.remeshing import Remeshing
+from shapegen.survey.schedule import Slot, schedule
+from shapegen.survey.study import MESHES, REASONS, STUDY, TRUTH, Reader, Showing, Study
+
+if TYPE_CHECKING:
+    from shapegen.run import Run
+    from shapegen.survey.choice import Candidate, Kind, Pool, Wanted
+
+WORK = "work"
+"""Meshes of a study that is not finished; an interrupted one goes on from there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A study that was made.
+
+    Args:
+        study: as the server sees it.
+        shapes: all of its shapes.
+        repeats: how many each reader sees twice.
+    """
+
+    study: Study
+    shapes: tuple[Candidate, ...]
+    repeats: int
+
+    @property
+    def real(self) -> int:
+        return self.count("real")
+
+    @property
+    def synthetic(self) -> int:
+        return self.count("synthetic")
+
+    def count(self, kind: Kind, *, practice: bool = False) -> int:
+        """Return how many shapes of a kind there are, to practise on or in the study proper."""
+        return sum(shape.kind == kind and shape.practice == practice for shape in self.shapes)
+
+    @property
+    def facts(self) -> list[str]:
+        """What was made, in words."""
+        practice = self.count("real", practice=True), self.count("synthetic", practice=True)
+        learned = sum(shape.learned for shape in self.shapes if shape.kind == "real" and not shape.practice)
+        lines = [
+            f"{self.real} real and {self.synthetic} synthetic shapes, {self.count('near-copy')} near-copies; to practise "
+            f"on {practice[0]} real and {practice[1]} synthetic; {len(self.study.readers)} readers, {self.repeats} "
+            "shapes are repeated for each"
+        ]
+        if learned:
+            lines.append(f"warning: {learned} of the real shapes are training shapes; say so where you report the study")
+        if self.real != self.synthetic:
+            lines.append("note: as many real as synthetic shapes would be the better balance; chance is 50 % anyhow")
+        return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """Who reads how much.
+
+    Args:
+        readers: how many.
+        repeats: items that each reader sees a second time, half of them real; chosen for each reader.
+        reasons: what readers choose from.
+    """
+
+    readers: int = 5
+    repeats: int = 10
+    reasons: tuple[str, ...] = REASONS
+
+
+def new_study(run: Run, folder: Path, wanted: Wanted, design: Design, how: Remeshing, *, workers: int = 0) -> Made:
+    """Choose shapes, mesh them all in the same way, and write a study for `shapegen survey serve`.
+
+    Run it again after an interruption to go on; a finished study is never changed. A shape that cannot be meshed is
+    listed and another of its kind takes its place.
+
+    Args:
+        run: with its stages `prepare` and `sample` finished.
+        folder: new or empty, or that of an interrupted study.
+        workers: processes; 0 for one on each core.
+
+    Raises:
+        RunFolderError: the folder holds a study or something else.
+        StageMissingError: a stage is not finished.
+        TooFewShapesError: the run has too few shapes of a kind.
+    """
+    from shapegen.survey.choice import pools
+
+    if (folder / STUDY).exists():
+        raise RunFolderError(f"{folder} is a study already, and nothing is overwritten; choose another --out")
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _LEFT_BY_US):
+        raise RunFolderError(f"{folder} holds something else, and nothing is overwritten; choose another --out")
+    chosen = pools(run, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # the links are secrets, and so is the truth
+    lock = Lock(folder)
+    try:
+        candidates = _meshed(folder, chosen, how, workers)
+        return _written(run, folder, candidates, wanted, design, how)
+    finally:
+        lock.release()
+
+
+_LEFT_BY_US = {"lock", WORK, MESHES, TRUTH}
+
+
+def _meshed(folder: Path, chosen: Sequence[Pool], how: Remeshing, workers: int) -> list[tuple[Candidate, Path]]:
+    """Return as many candidates of each pool as are wanted, with their meshes in the work folder."""
+    found: list[tuple[Candidate, Path]] = []
+    total = sum(pool.wanted for pool in chosen)
+    with Bars().bar("meshing", total) as advance:
+        for pool in chosen:
+            waiting = list(pool.candidates)
+            count = 0
+            while count < pool.wanted:
+                batch, waiting = waiting[: pool.wanted - count], waiting[pool.wanted - count :]
+                if not batch and pool.candidates[0].practice:
+                    break
+                if not batch:
+                    kind = pool.candidates[0].kind
+                    raise TooFewShapesError(
+                        f"expected {pool.wanted} {kind} shapes, but only {count} could be meshed; ask for fewer"
+                    )
+                made = _batch(folder, batch, how, workers, advance)
+                found += made
+                count += len(made)
+    return found
+
+
+def _batch(
+    folder: Path, batch: Sequence[Candidate], how: Remeshing, workers: int, advance: Callable[[int], None]
+) -> list[tuple[Candidate, Path]]:
+    from shapegen.parallel import each, worker_count
+
+    jobs = [_Job(each, how, folder / WORK / f"{_key(each, how)}.bin") for each in batch]
+    failed = set()
+    missing = [number for number, job in enumerate(jobs) if not job.path.exists()]
+    advance(len(jobs) - len(missing))
+    todo = [jobs[number] for number in missing]
+    for outcome in each(_make, todo, workers=worker_count(workers, len(todo))):
+        if outcome.reason:
+            failed.add(missing[outcome.index])
+            say(f"left out {todo[outcome.index].candidate.id}: {outcome.reason}")
+        else:
+            advance(1)
+    return [(job.candidate, job.path) for number, job in enumerate(jobs) if number not in failed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    candidate: Candidate
+    how: Remeshing
+    path: Path
+
+
+def _make(job: _Job) -> None:
+    import numpy as np
+
+    from shapegen.survey.remeshing import pack, remeshed
+
+    write_bytes(job.path, pack(remeshed(job.candidate.surface(), job.how), np.random.default_rng()))
+
+
+def _key(candidate: Candidate, how: Remeshing) -> str:
+    return sha256_json([candidate.kind, candidate.id, candidate.seed, asdict(how)])[:32]
+
+
+def _written(
+    run: Run,
+    folder: Path,
+    candidates: Sequence[tuple[Candidate, Path]],
+    wanted: Wanted,
+    design: Design,
+    how: Remeshing,
+) -> Made:
+    """Give every mesh a name that tells nothing, write the truth, and last the study."""
+    names = [secrets.token_hex(8) for _ in candidates]
+    shutil.rmtree(folder / MESHES, ignore_errors=True)  # of an attempt that was killed here
+    # In the order of the names: neither place nor time on the disk follows the kinds.
+    for name, (_, path) in sorted(zip(names, candidates, strict=True), key=lambda pair: pair[0]):
+        write_bytes(folder / MESHES / f"{name}.bin", path.read_bytes())
+    shapes = [candidate for candidate, _ in candidates]
+    _write_truth(run, folder, names, shapes, wanted, how)
+    orders = [_order(number, shapes, wanted, design) for number in range(design.readers)]
+    study = Study(
+        folder=folder,
+        organ=run.config.organ.name,
+        reasons=design.reasons,
+        secret=secrets.token_hex(32),
+        readers=tuple(
+            Reader(
+                f"reader-{number + 1}",
+                secrets.token_urlsafe(24),
+                tuple(Showing(secrets.token_hex(8), names[slot.item], slot.practice) for slot in order),
+            )
+            for number, order in enumerate(orders)
+        ),
+    )
+    study.save()
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return Made(study=study, shapes=tuple(shapes), repeats=min(sum(slot.repeated for slot in order) for order in orders))
+
+
+def _order(number: int, shapes: Sequence[Candidate], wanted: Wanted, design: Design) -> list[Slot]:
+    proper = [k for k, shape in enumerate(shapes) if not shape.practice]
+    return schedule(
+        proper,
+        practice=[k for k, shape in enumerate(shapes) if shape.practice],
+        strata=[[k for k in proper if shapes[k].kind == kind] for kind in ("real", "synthetic")],
+        repeats=design.repeats,
+        seed=derived_seed(wanted.seed, "survey", "reader", number),
+    )
+
+
+def _write_truth(
+    run: Run, folder: Path, names: Sequence[str], shapes: Sequence[Candidate], wanted: Wanted, how: Remeshing
+) -> None:
+    from shapegen.report.material import nearest_training
+
+    path = run.stage("evaluate") / "metrics.json"
+    novelty = {name: distance for name, _, distance in nearest_training(read_json(path) if path.exists() else {})}
+    rows = {
+        name: {
+            "kind": shape.kind,
+            "id": shape.id,
+            "practice": shape.practice,
+            "novelty": novelty.get(shape.id) if shape.kind == "synthetic" else None,
+        }
+        for name, shape in zip(names, shapes, strict=True)
+    }
+    asked = {**asdict(wanted), **asdict(how)}
+    write_json(folder / TRUTH, {"run": str(run.folder), "asked": asked, "items": rows})
