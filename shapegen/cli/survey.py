@@ -75,9 +75,7 @@ def new(
     )
     design = Design(readers=readers, repeats=repeats, reasons=read_reasons(reasons) if reasons else REASONS)
     opened = Run.open(run, catalog=discover(), lock=False)
-    made = new_study(
-        opened, out, wanted, design, Remeshing(faces=faces, smoothing=smoothing), workers=workers
-    )
+    made = new_study(opened, out, wanted, design, Remeshing(faces=faces, smoothing=smoothing), workers=workers)
     for line in made.facts:
         typer.echo(line, err=True)
     plan = Plan(readers=readers, real=made.real, synthetic=made.synthetic, margin=margin)
@@ -94,7 +92,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8321,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where readers reach the server, such as a proxy with https.", show_default=False),
+        typer.Option(metavar="URL", help="Where readers reach the server, such as an https proxy.", show_default=False),
     ] = None,
 ) -> None:
     """Serve a study to its readers until Ctrl-C, and print their links."""
@@ -109,14 +107,16 @@ def analyse(
     study: StudyFolder,
     margin: Margin = 0.1,
     truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where truth.json was kept.  [default: in the study]", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="The study's truth.json.  [default: in STUDY]", show_default=False),
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV with the columns id and score, to be compared with.", show_default=False),
+        typer.Option(metavar="FILE", help="CSV with the columns id and score, to compare with.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="For the results.  [default: STUDY/analysis]", show_default=False)
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Results.  [default: STUDY/analysis]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
 ) -> None:
@@ -138,7 +138,8 @@ def power(
     readers: Annotated[int | None, typer.Option(min=1, max=100, help="Number of readers.", show_default=False)] = None,
     real: Annotated[int | None, typer.Option(min=2, max=1000, help="Real shapes.", show_default=False)] = None,
     synthetic: Annotated[
-        int | None, typer.Option(min=2, max=1000, help="Synthetic shapes.  [default: as many as real ones]", show_default=False)
+        int | None,
+        typer.Option(min=2, max=1000, help="Synthetic shapes.  [default: as real ones]", show_default=False),
     ] = None,
     margin: Margin = 0.1,
     accuracy: Annotated[

@@ -163,6 +163,24 @@ def stage_timings(seconds: Mapping[str, float], *, name: str = "timings") -> str
     return _svg(figure, name=name, label=f"Time of each stage: {spoken}")
 
 
+def roc_curves(curves: Mapping[str, Sequence[tuple[float, float]]], *, name: str = "roc") -> str | None:
+    """Draw ROC curves, each a list of (1 - specificity, sensitivity) from (0, 0) to (1, 1), and the line of chance."""
+    if not curves:
+        return None
+    figure, axes = _figure(4.2, 3.8)
+    axes.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=":", label="chance")
+    for k, (label, points) in enumerate(curves.items()):
+        across, up = np.asarray(points, dtype=np.float64).T
+        line = _DASHES[k // len(COLOURS) % len(_DASHES)]
+        axes.plot(across, up, color=COLOURS[k % len(COLOURS)], linestyle=line, marker=".", linewidth=1.4, label=label)
+    axes.set_aspect("equal")
+    axes.set_xlabel("real shapes called synthetic")
+    axes.set_ylabel("synthetic shapes called synthetic")
+    if len(curves) <= 10:
+        axes.legend(frameon=False, labelcolor=_INK, loc="lower right", fontsize=8)
+    return _svg(figure, name=name, label=f"ROC curves of {', '.join(curves)}")
+
+
 def duration(seconds: float) -> str:
     """Return a time as a person writes it: `4.2 s`, `3 min 20 s`, `1 h 05 min`."""
     if seconds < 60:

@@ -44,6 +44,17 @@ def auc(ratings: Ratings) -> NDArray[np.float64]:
     return np.divide((counts[0] * below).sum(axis=1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
+def roc_curve(score: NDArray[np.float64], synthetic: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """Return one reader's points (1 - specificity, sensitivity), from the strictest threshold of the score to the
+    mildest; `score` [I] with NaN for shapes without answer."""
+    answered = np.isfinite(score)
+    score, synthetic = score[answered], synthetic[answered]
+    thresholds = [np.inf, *np.unique(score)[::-1]]
+    return [
+        (float((score[~synthetic] >= least).mean()), float((score[synthetic] >= least).mean())) for least in thresholds
+    ]
+
+
 MEASURES: Mapping[str, Measure] = {
     "accuracy": accuracy,
     "sensitivity": sensitivity,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapegen.errors import ConfigError, NoUsableDataError
 from shapegen.metrics.statistics import Interval, band, wilson_interval
 from shapegen.store import derived_seed
-from shapegen.survey.accuracy import MEASURES, averages
+from shapegen.survey.accuracy import MEASURES, averages, roc_curve
 from shapegen.survey.agreement import cohen_kappa, fleiss_kappa, kappa_interval, repeated_pairs
 from shapegen.survey.answers import read_answers
 from shapegen.survey.equivalence import equivalence_test
@@ -79,6 +79,7 @@ def analyse_study(
             for name, found in averages(counted, draws=DRAWS, seed=derived_seed(seed, "averages")).items()
         },
         "equivalence": equivalence_test(counted.called, counted.synthetic, margin),
+        "roc": {name: roc_curve(counted.score[k], counted.synthetic) for k, name in enumerate(used)},
         "agreement": _agreement(counted, mine, used, seed),
         "near_copies": _near_copies(mine),
         "relations": _relations(rows, seed),
@@ -164,7 +165,9 @@ def _near_copies(mine: Sequence[Response]) -> dict[str, Any] | None:
     if not called["near-copy"]:
         return None
     return {
-        kind: {**wilson_interval(sum(said), len(said)).to_json(), "n": len(said)} for kind, said in called.items() if said
+        kind: {**wilson_interval(sum(said), len(said)).to_json(), "n": len(said)}
+        for kind, said in called.items()
+        if said
     }
 
 
@@ -177,7 +180,7 @@ def _item_rows(mine: Sequence[Response], items: Sequence[Item], scores: Mapping[
     for item in sorted(items, key=lambda item: (item.kind, item.id)):
         given = [each.answer for each in by_item[item.mesh]]
         said = [answer.choice == "synthetic" for answer in given]
-        signed = [answer.confidence if synthetic else -answer.confidence for answer, synthetic in zip(given, said, strict=True)]
+        signed = [answer.signed for answer in given]
         reasons = Counter(reason for answer in given for reason in answer.reasons)
         rows.append(
             {

@@ -61,6 +61,11 @@ class Answer:
     comment: str
     seconds: float
 
+    @property
+    def signed(self) -> int:
+        """The confidence, negative where the answer is real: -5, certainly real, to 5, certainly synthetic."""
+        return self.confidence if self.choice == "synthetic" else -self.confidence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:

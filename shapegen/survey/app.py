@@ -20,7 +20,7 @@ from shapegen.survey.study import Reader, Study
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
+LOCAL = ("127.0.0.1", "localhost")
 PAGES = {
     "": ("shapegen.survey", "survey.html", "text/html; charset=utf-8"),
     "survey.css": ("shapegen.survey", "survey.css", "text/css; charset=utf-8"),

@@ -90,7 +90,7 @@ MOST = 75
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Candidates of one kind in random order, and how many of them are wanted; the rest stands in for those that fail."""
+    """Candidates of one kind in random order, and how many are wanted; the others stand in for those that fail."""
 
     candidates: tuple[Candidate, ...]
     wanted: int
@@ -122,8 +122,9 @@ def pools(run: Run, wanted: Wanted) -> list[Pool]:
         raise _too_few_real(population, wanted.real_from, real_count, len(real))
     if drawn_count > len(drawn):
         raise TooFewShapesError(
-            f"expected {drawn_count} synthetic shapes, but {len(drawn)} samples of the run have a surface: ask for "
-            f"--synthetic {len(drawn)}; or draw more with `shapegen sample {run.folder} --set sample.count={drawn_count}`"
+            f"expected {drawn_count} synthetic shapes, but {len(drawn)} samples of the run have a surface: ask "
+            f"for --synthetic {len(drawn)}; or draw more with `shapegen sample {run.folder} "
+            f"--set sample.count={drawn_count}`"
         )
     shown = {shape.group for shape in real[:real_count]}
     training = [shape for shape in _patients(population, "all") if shape.split == "train" and shape.group not in shown]

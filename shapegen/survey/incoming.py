@@ -17,7 +17,7 @@ _DAY = 86_400.0
 class _Incoming(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    answer: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}\Z")]
+    answer: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     item: str
     choice: Literal["real", "synthetic"]
     confidence: Annotated[int, Field(ge=CONFIDENCES[0], le=CONFIDENCES[1])]

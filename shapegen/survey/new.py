@@ -57,12 +57,12 @@ class Made:
         practice = self.count("real", practice=True), self.count("synthetic", practice=True)
         learned = sum(shape.learned for shape in self.shapes if shape.kind == "real" and not shape.practice)
         lines = [
-            f"{self.real} real and {self.synthetic} synthetic shapes, {self.count('near-copy')} near-copies; to practise "
-            f"on {practice[0]} real and {practice[1]} synthetic; {len(self.study.readers)} readers, {self.repeats} "
-            "shapes are repeated for each"
+            f"{self.real} real and {self.synthetic} synthetic shapes, {self.count('near-copy')} near-copies; to "
+            f"practise on {practice[0]} real and {practice[1]} synthetic; {len(self.study.readers)} readers, "
+            f"{self.repeats} shapes are repeated for each"
         ]
         if learned:
-            lines.append(f"warning: {learned} of the real shapes are training shapes; say so where you report the study")
+            lines.append(f"warning: {learned} of the real shapes are training shapes; say so with the results")
         if self.real != self.synthetic:
             lines.append("note: as many real as synthetic shapes would be the better balance; chance is 50 % anyhow")
         return lines
@@ -213,7 +213,8 @@ def _written(
     )
     study.save()
     shutil.rmtree(folder / WORK, ignore_errors=True)
-    return Made(study=study, shapes=tuple(shapes), repeats=min(sum(slot.repeated for slot in order) for order in orders))
+    repeats = min(sum(slot.repeated for slot in order) for order in orders)
+    return Made(study=study, shapes=tuple(shapes), repeats=repeats)
 
 
 def _order(number: int, shapes: Sequence[Candidate], wanted: Wanted, design: Design) -> list[Slot]:

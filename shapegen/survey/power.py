@@ -72,19 +72,20 @@ def power_text(plan: Plan) -> Iterator[str]:
     truly = "cannot tell" if plan.accuracy == 0.5 else f"have an accuracy of {plan.accuracy:.0%}"
     yield (
         f"power: {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) to show that the accuracy is within "
-        f"{low:.0%} to {high:.0%}, with {plan.readers} readers, {plan.real} real and {plan.synthetic} synthetic shapes, "
-        f"if readers truly {truly}"
+        f"{low:.0%} to {high:.0%}, with {plan.readers} readers, {plan.real} real and {plan.synthetic} synthetic "
+        f"shapes, if readers truly {truly}"
     )
     if found.value < ENOUGH:
         yield (
-            f"That is below {ENOUGH:.0%}: a study that shows nothing would be likely. Take more readers or shapes, or a "
-            "wider --margin; `shapegen survey power` prints a table."
+            f"That is below {ENOUGH:.0%}: a study that shows nothing would be likely. Take more readers or shapes, or "
+            "a wider --margin; `shapegen survey power` prints a table."
         )
 
 
 def power_table(*, margin: float, accuracy: float, seed: int) -> Iterator[str]:
     """Say what designs with as many real as synthetic shapes can show, one line for each number of readers."""
-    yield f"Chance to show that the accuracy is within {0.5 - margin:.0%} to {0.5 + margin:.0%}, if it truly is {accuracy:.0%}"
+    within = f"{0.5 - margin:.0%} to {0.5 + margin:.0%}"
+    yield f"Chance to show that the accuracy is within {within}, if it truly is {accuracy:.0%}"
     yield "readers | " + "  ".join(f"{count:>3}+{count:<3}" for count in ITEMS) + "   real + synthetic shapes"
     first = Plan(readers=1, real=1, synthetic=1, margin=margin, accuracy=accuracy, seed=seed)
     for readers in READERS:
@@ -93,5 +94,5 @@ def power_table(*, margin: float, accuracy: float, seed: int) -> Iterator[str]:
             found = power(replace(first, readers=readers, real=count, synthetic=count), studies=TABLE_STUDIES)
             cells.append(f"{found.value:>6.0%} ")
         yield f"{readers:>7} | " + "  ".join(cells).rstrip()
-    yield f"Simulated, {TABLE_STUDIES} studies for each number; off by up to 5 percentage points. Assumes that readers' true"
+    yield f"From {TABLE_STUDIES} simulated studies each, so off by up to 5 percentage points; readers' true"
     yield "accuracies differ by 5 percentage points (standard deviation)."

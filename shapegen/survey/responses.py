@@ -123,12 +123,10 @@ def join(study: Study, items: dict[str, Item], answers: Sequence[Kept]) -> list[
     for kept in answers:
         key = (kept.reader, kept.answer.item)
         if key not in places:
-            raise CorruptFileError(f"answer {kept.revision} is about a shape that was not shown; is it another study's?")
+            raise CorruptFileError(f"answer {kept.revision} is about no shape of this study; is it another's?")
         item, when, place = places[key]
         counts = last[key] == kept.revision
-        responses.append(
-            Response(reader=kept.reader, item=item, showing=when, place=place, kept=kept, counts=counts)
-        )
+        responses.append(Response(reader=kept.reader, item=item, showing=when, place=place, kept=kept, counts=counts))
     return responses
 
 
@@ -142,5 +140,5 @@ def ratings(responses: Iterable[Response], readers: Sequence[str], items: Sequen
         if each.counts and each.showing == "first" and each.reader in rows and each.item.mesh in columns:
             place = rows[each.reader], columns[each.item.mesh]
             called[place] = each.answer.choice == "synthetic"
-            score[place] = each.answer.confidence * (1 if each.answer.choice == "synthetic" else -1)
+            score[place] = each.answer.signed
     return Ratings(np.array([item.kind != "real" for item in items], dtype=bool), called, score)

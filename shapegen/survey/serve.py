@@ -10,7 +10,7 @@ from shapegen.errors import ConfigError
 from shapegen.lock import Lock
 from shapegen.progress import say
 from shapegen.survey.answers import Answers
-from shapegen.survey.app import create_app, missing_library
+from shapegen.survey.app import LOCAL, create_app, missing_library
 from shapegen.survey.study import ANSWERS, Study, load_study
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 PORT = 8321
 """Fixed, so that links hold when the server is started again."""
 THREADS = 16
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
@@ -53,7 +52,7 @@ def serve(
     study = load_study(folder)
     lock = Lock(folder)
     answers = Answers(folder / ANSWERS)
-    local = host in LOOPBACK and url is None
+    local = host in LOCAL and url is None
     try:
         app = create_app(study, answers) if local else create_app(study, answers, hosts=None)
         try:
