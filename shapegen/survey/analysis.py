@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from shapegen.errors import ConfigError, NoUsableDataError
 from shapegen.metrics.statistics import Interval, band, wilson_interval
 from shapegen.store import derived_seed
-from shapegen.survey.accuracy import MEASURES, averages, roc_curve
+from shapegen.survey.accuracy import averages, of_readers, roc_curve
 from shapegen.survey.agreement import cohen_kappa, fleiss_kappa, kappa_interval, repeated_pairs
 from shapegen.survey.answers import read_answers
 from shapegen.survey.equivalence import equivalence_test
@@ -112,7 +112,7 @@ def _enough(given: Ratings) -> NDArray[np.bool_]:
 
 
 def _readers(counted: Ratings, names: Sequence[str], mine: Sequence[Response]) -> list[dict[str, Any]]:
-    values = {name: measure(counted) for name, measure in MEASURES.items()}
+    values = of_readers(counted)
     right = counted.called == counted.synthetic
     rows = []
     for k, name in enumerate(names):
