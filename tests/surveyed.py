@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -136,6 +137,12 @@ def served(folder: Path, *, port: int = 0):
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
+
+
+def free_port() -> int:
+    """Return a port that is free, to be used at once."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def ask(link: str, path: str = "", body=None, headers=None, method=None):

@@ -21,7 +21,7 @@ from shapegen.survey.app import CSRF, Limits, create_app, csrf_code
 from shapegen.survey.choice import Wanted
 from shapegen.survey.new import Design
 from shapegen.survey.study import ANSWERS, load_study
-from surveyed import HOW, SECRET, answering, ask, kinds_of, make_study, said, served
+from surveyed import HOW, SECRET, answering, ask, free_port, kinds_of, make_study, said, served
 
 EVIL = (
     "'); DROP TABLE answers; --",
@@ -471,10 +471,3 @@ def test_meshes_come_as_they_lie_on_the_disk(study, desk):
     found = load_study(study.folder).readers[0].showings[3]
     data = client.get(base(study) + f"items/{found.id}").data
     assert np.array_equal(np.frombuffer(data, "<i2"), np.fromfile(study.mesh(found), "<i2"))
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]

@@ -2,8 +2,8 @@
 /* A shape that can be turned: WebGL without libraries. `new Viewer(canvas, axes)`, then `show(buffer)`. */
 
 const VERTEX = `
-attribute vec3 place, normal; uniform mat3 turn; uniform float scale; varying vec3 towards;
-void main() { towards = turn * normal; vec3 p = turn * place * scale; gl_Position = vec4(p.xy, -p.z * 0.3, 1.0); }`;
+attribute vec3 place, normal; uniform mat3 turn; uniform float scale, depth; varying vec3 towards;
+void main() { towards = turn * normal; vec3 p = turn * place; gl_Position = vec4(p.xy * scale, -p.z * depth, 1.0); }`;
 const FRAGMENT = `
 precision mediump float; varying vec3 towards;
 void main() {
@@ -62,7 +62,7 @@ class Viewer {
     gl.linkProgram(program);
     gl.useProgram(program);
     gl.enable(gl.DEPTH_TEST);
-    this.uniforms = { turn: gl.getUniformLocation(program, "turn"), scale: gl.getUniformLocation(program, "scale") };
+    this.uniforms = Object.fromEntries(["turn", "scale", "depth"].map((name) => [name, gl.getUniformLocation(program, name)]));
     this.attributes = ["place", "normal"].map((name) => [gl.getAttribLocation(program, name), gl.createBuffer()]);
     this.corners = gl.createBuffer();
   }
@@ -120,6 +120,7 @@ class Viewer {
       /* WebGL reads matrices column by column. */
       gl.uniformMatrix3fv(this.uniforms.turn, false, [0, 1, 2].flatMap((k) => this.turn.map((row) => row[k])));
       gl.uniform1f(this.uniforms.scale, 0.94 * this.zoom / this.far);
+      gl.uniform1f(this.uniforms.depth, 0.94 / this.far); /* without the zoom: that would cut the front off */
       gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_SHORT, 0);
     }
     this.letter(size);
