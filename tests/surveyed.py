@@ -26,7 +26,8 @@ from shapegen.geometry.export import write_mesh
 from shapegen.geometry.surface import Surface, signed_volume
 from shapegen.store import read_json, write_json
 from shapegen.survey.choice import Wanted
-from shapegen.survey.new import Design, new_study
+from shapegen.survey.design import Design
+from shapegen.survey.new import new_study
 from shapegen.survey.remeshing import Remeshing
 
 HOW = Remeshing(faces=600, smoothing=2.0)

@@ -46,6 +46,10 @@ def parse(arguments: tuple[str, ...]) -> dict[str, object]:
     name, *rest = arguments
     assert name in group.commands, f"there is no command '{name}'"
     command = group.commands[name]
+    if hasattr(command, "commands"):  # a group of commands, such as `survey`
+        name, *rest = rest
+        assert name in command.commands, f"there is no command '{arguments[0]} {name}'"
+        command = command.commands[name]
     with command.make_context(name, rest) as context:
         return dict(context.params)
 
@@ -92,6 +96,8 @@ def test_command_is_one_that_works(arguments, catalog, tmp_path):
         ("shapegen run --orgn liver", UsageError),
         ("pip install -e . && shapegen run --organ", UsageError),
         ("shapegen fit", UsageError),
+        ("shapegen survey ask STUDY", AssertionError),
+        ("shapegen survey serve STUDY --prt 8000", UsageError),
         ("shapegen sample r -n none", UsageError),
         ("shapegen run --denoiser transfomer", ShapegenError),
         ("shapegen run --set denoiser.dpeth=3", ShapegenError),

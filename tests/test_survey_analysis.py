@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 from shapegen.cli import app
 from shapegen.errors import ConfigError, CorruptFileError, NoUsableDataError, RunFolderError
 from shapegen.store import read_json
-from shapegen.survey.analysis import analyse_study, read_scores
+from shapegen.survey.analysis import analyse_study
 from shapegen.survey.answers import Answer, Answers
 from shapegen.survey.choice import Wanted
-from shapegen.survey.new import Design
-from shapegen.survey.report import summary_of, to_csv, write_analysis
+from shapegen.survey.design import Design
+from shapegen.survey.relations import read_scores, spearman
+from shapegen.survey.report import summary_of, write_analysis
 from shapegen.survey.study import ANSWERS
+from shapegen.survey.tables import to_csv
 from surveyed import kinds_of, make_run, make_study, said
 
 EVIL = "=HYPERLINK(1)<script>alert('x')</script>"
@@ -101,7 +103,7 @@ def test_practice_repeats_and_changed_answers_do_not_count(made, study):
     answer_all(made, study, mend)
     result = analyse_study(study)
     assert result["averages"]["accuracy"]["value"] == 1.0
-    assert result["agreement"]["same"] == 0.0
+    assert result["agreement"]["same"] == 0
     assert result["agreement"]["intra"]["value"] < 0
     write_analysis(study / "analysis", result)
     rows = list(csv.DictReader((study / "analysis" / "answers.csv").open()))
@@ -148,13 +150,11 @@ def test_how_samples_look_goes_with_their_novelty_and_score(made, study, tmp_pat
 def test_the_correlation_is_that_of_scipy():
     from scipy.stats import spearmanr
 
-    from shapegen.survey.analysis import _spearman
-
     pairs = np.random.default_rng(0).integers(0, 6, (30, 2)).astype(float)
-    found = _spearman(pairs, 0)
+    found = spearman(pairs, 0)
     assert found["value"] == pytest.approx(spearmanr(*pairs.T).statistic)
     assert found["low"] < found["value"] < found["high"]
-    assert _spearman(np.ones((8, 2)), 0) is None
+    assert spearman(np.ones((8, 2)), 0) is None
 
 
 def test_text_of_readers_breaks_out_of_neither_page_nor_table(made, study):

@@ -17,7 +17,7 @@ import pytest
 from shapegen.survey.analysis import analyse_study
 from shapegen.survey.answers import read_answers
 from shapegen.survey.choice import Wanted
-from shapegen.survey.new import Design
+from shapegen.survey.design import Design
 from shapegen.survey.report import write_analysis
 from shapegen.survey.study import ANSWERS
 from surveyed import free_port, kinds_of, make_study, screenshots, served

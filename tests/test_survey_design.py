@@ -26,7 +26,8 @@ from shapegen.geometry.sdf import unsigned_distance
 from shapegen.geometry.surface import Surface, signed_volume
 from shapegen.store import read_json
 from shapegen.survey.choice import Wanted, pools
-from shapegen.survey.new import Design, new_study
+from shapegen.survey.design import Design
+from shapegen.survey.new import new_study
 from shapegen.survey.remeshing import STEP_MM, Remeshing, pack, remeshed, unpack
 from shapegen.survey.schedule import schedule
 from shapegen.survey.study import load_study, read_reasons

@@ -19,7 +19,7 @@ from shapegen.survey import serve as serving
 from shapegen.survey.answers import Answer, Answers, read_answers
 from shapegen.survey.app import CSRF, Limits, create_app, csrf_code
 from shapegen.survey.choice import Wanted
-from shapegen.survey.new import Design
+from shapegen.survey.design import Design
 from shapegen.survey.study import ANSWERS, load_study
 from surveyed import HOW, SECRET, answering, ask, free_port, kinds_of, make_study, said, served
 

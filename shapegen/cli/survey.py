@@ -60,7 +60,8 @@ def new(
     from shapegen.discovery import discover
     from shapegen.run import Run
     from shapegen.survey.choice import Wanted
-    from shapegen.survey.new import Design, new_study
+    from shapegen.survey.design import Design
+    from shapegen.survey.new import new_study
     from shapegen.survey.power import Plan, power_text
     from shapegen.survey.remeshing import Remeshing
     from shapegen.survey.study import REASONS, read_reasons
@@ -78,8 +79,7 @@ def new(
     made = new_study(opened, out, wanted, design, Remeshing(faces=faces, smoothing=smoothing), workers=workers)
     for line in made.facts:
         typer.echo(line, err=True)
-    plan = Plan(readers=readers, real=made.real, synthetic=made.synthetic, margin=margin)
-    for line in power_text(plan):
+    for line in power_text(Plan(readers=readers, real=made.real, synthetic=made.synthetic, margin=margin)):
         typer.echo(line, err=True)
     typer.echo(out)
 
@@ -135,7 +135,7 @@ def analyse(
 @survey.command()
 @guarded
 def power(
-    readers: Annotated[int | None, typer.Option(min=1, max=100, help="Number of readers.", show_default=False)] = None,
+    readers: Annotated[int | None, typer.Option(min=2, max=100, help="Number of readers.", show_default=False)] = None,
     real: Annotated[int | None, typer.Option(min=2, max=1000, help="Real shapes.", show_default=False)] = None,
     synthetic: Annotated[
         int | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.errors import ConfigError, NoUsableDataError
-from shapegen.metrics.statistics import Interval, band, wilson_interval
+from shapegen.errors import NoUsableDataError
+from shapegen.metrics.statistics import wilson_interval
 from shapegen.store import derived_seed
 from shapegen.survey.accuracy import averages, of_readers, roc_curve
 from shapegen.survey.agreement import cohen_kappa, fleiss_kappa, kappa_interval, repeated_pairs
 from shapegen.survey.answers import read_answers
 from shapegen.survey.equivalence import equivalence_test
+from shapegen.survey.relations import read_scores, relations
 from shapegen.survey.responses import Item, Ratings, Response, join, ratings, read_items
 from shapegen.survey.study import ANSWERS, load_study
 
 DRAWS = 2000
-FEWEST = 5
-"""Shapes between which a rank correlation is told."""
 
 
 def analyse_study(
@@ -82,27 +80,11 @@ def analyse_study(
         "roc": {name: roc_curve(counted.score[k], counted.synthetic) for k, name in enumerate(used)},
         "agreement": _agreement(counted, mine, used, seed),
         "near_copies": _near_copies(mine),
-        "relations": _relations(rows, seed),
+        "relations": relations(rows, seed),
         "reasons": _reasons(mine),
         "by_item": rows,
         "responses": responses,
     }
-
-
-def read_scores(path: Path) -> dict[str, float]:
-    """Read a quality score by the shapes' ids from a CSV with the columns `id` and `score`; empty scores are left out.
-
-    Raises:
-        ConfigError: a column is missing, or a score is no number.
-    """
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        if not {"id", "score"} <= set(reader.fieldnames or ()):
-            raise ConfigError(f"{path}: expected the columns id and score, found {', '.join(reader.fieldnames or ())}")
-        try:
-            return {row["id"]: float(row["score"]) for row in reader if row["score"]}
-        except ValueError as error:
-            raise ConfigError(f"{path}: a score is no number ({error})") from error
 
 
 def _enough(given: Ratings) -> NDArray[np.bool_]:
@@ -149,7 +131,7 @@ def _agreement(counted: Ratings, mine: Sequence[Response], readers: Sequence[str
         "fleiss": between and between.to_json(),
         "intra": pooled and pooled.to_json(),
         "pairs": together.shape[1],
-        "same": float((together[0] == together[1]).mean()) if together.size else None,
+        "same": int((together[0] == together[1]).sum()),
         "by_reader": {
             name: {"kappa": cohen_kappa(*repeated_pairs(pairs[name])), "pairs": len(pairs[name])} for name in readers
         },
@@ -196,39 +178,6 @@ def _item_rows(mine: Sequence[Response], items: Sequence[Item], scores: Mapping[
             }
         )
     return rows
-
-
-def _relations(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    """Return Spearman's correlations of how synthetic samples look (mean signed confidence) with what is known of them,
-    with bootstrap intervals over samples; None where there are too few."""
-    found = {}
-    for name in ("novelty", "quality"):
-        pairs = np.array(
-            [
-                (row["score"], row[name])
-                for row in rows
-                if row["kind"] == "synthetic" and row["score"] is not None and row[name] is not None
-            ]
-        )
-        found[name] = _spearman(pairs, derived_seed(seed, name)) if len(pairs) >= FEWEST else None
-    return found
-
-
-def _spearman(pairs: NDArray[np.float64], seed: int) -> dict[str, Any] | None:
-    from scipy.stats import rankdata
-
-    def correlation(drawn: NDArray[np.float64]) -> float:
-        ranks = rankdata(drawn, axis=0) - (len(drawn) + 1) / 2
-        size = np.sqrt((ranks**2).sum(axis=0).prod())
-        return float(ranks.prod(axis=1).sum() / size) if size > 0 else np.nan
-
-    rng = np.random.default_rng(seed)
-    value = correlation(pairs)
-    drawn = np.array([correlation(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(DRAWS)])
-    if not np.isfinite(value):
-        return None
-    ends = band(drawn[np.isfinite(drawn)])
-    return {**Interval(value, ends.low, ends.high).to_json(), "n": len(pairs)}
 
 
 def _reasons(mine: Sequence[Response]) -> list[dict[str, Any]]:

@@ -45,6 +45,11 @@ class Candidate:
     seed: int
 
     @property
+    def file(self) -> Path:
+        """Where the surface lies."""
+        return self.source if isinstance(self.source, Path) else self.source.folder / "surfaces" / self.source.file_name
+
+    @property
     def learned(self) -> bool:
         """Whether it is a shape that the model was trained on."""
         return not isinstance(self.source, Path) and self.source.split == "train"

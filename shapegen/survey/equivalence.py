@@ -49,7 +49,9 @@ def spread_of(called: NDArray[np.float64], synthetic: NDArray[np.bool_]) -> Spre
         error^2 = (MS + max(R cov, 0)) / R,   freedom = (MS + max(R cov, 0))^2 / (MS^2 / (R - 1))
 
     MS is the mean square of the readers' accuracies, cov the mean covariance of two readers' accuracies that comes from
-    their seeing the same shapes. With one reader the error is that from the shapes alone.
+    their seeing the same shapes. MS is small by chance where few readers come out alike: the error is never taken to be
+    below that from the shapes alone, with these readers, nor the degrees of freedom above those of the shapes. With
+    one reader the error is that from the shapes.
 
     Args:
         called: [..., R, I], 1 where a reader said synthetic, 0 where real, NaN without answer.
@@ -65,14 +67,16 @@ def spread_of(called: NDArray[np.float64], synthetic: NDArray[np.bool_]) -> Spre
         covariance += between / 4
     average = means.mean(axis=-1)
     own = np.trace(covariance, axis1=-2, axis2=-1)
+    most = len(synthetic) - 2.0
+    of_shapes = np.maximum(covariance.sum(axis=(-2, -1)), 0) / readers**2
     if readers == 1:
-        return Spread(average, np.sqrt(own), np.full_like(average, len(synthetic) - 2.0))
+        return Spread(average, np.sqrt(of_shapes), np.full_like(average, most))
     square = ((means - average[..., None]) ** 2).sum(axis=-1) / (readers - 1)
     shared = (covariance.sum(axis=(-2, -1)) - own) / (readers * (readers - 1))
     total = square + np.maximum(readers * shared, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.where(square > 0, total**2 / (square**2 / (readers - 1)), np.inf)
-    return Spread(average, np.sqrt(total / readers), freedom)
+        freedom = np.where(square > 0, total**2 / (square**2 / (readers - 1)), most)
+    return Spread(average, np.sqrt(np.maximum(total / readers, of_shapes)), np.minimum(freedom, most))
 
 
 def _moments(
@@ -108,9 +112,9 @@ def equivalence_test(called: NDArray[np.float64], synthetic: NDArray[np.bool_], 
         "margin": margin,
         "value": float(spread.mean),
         "error": float(spread.error),
-        "freedom": float(spread.freedom) if np.isfinite(spread.freedom) else None,
-        "interval90": [float(spread.quantile(0.05)), float(spread.quantile(0.95))],
-        "interval95": [float(spread.quantile(0.025)), float(spread.quantile(0.975))],
+        "freedom": float(spread.freedom),
+        "interval90": _within_01(spread.quantile(0.05), spread.quantile(0.95)),
+        "interval95": _within_01(spread.quantile(0.025), spread.quantile(0.975)),
         "p": p,
         "p_chance": min(1.0, 2 * min(above, 1 - above)),
         "equivalent": p < ALPHA,
@@ -120,6 +124,11 @@ def equivalence_test(called: NDArray[np.float64], synthetic: NDArray[np.bool_], 
 def equivalent(called: NDArray[np.float64], synthetic: NDArray[np.bool_], margin: float) -> NDArray[np.bool_]:
     """Tell for many studies at once [..., R, I] whether equivalence is shown."""
     return _p_equivalent(spread_of(called, synthetic), margin) < ALPHA
+
+
+def _within_01(low: NDArray[np.float64], high: NDArray[np.float64]) -> list[float]:
+    """A t interval of a small study reaches beyond what an accuracy can be."""
+    return [max(0.0, float(low)), min(1.0, float(high))]
 
 
 def _p_equivalent(spread: Spread, margin: float) -> NDArray[np.float64]:

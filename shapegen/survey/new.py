@@ -12,75 +12,18 @@ from typing import TYPE_CHECKING
 from shapegen.errors import RunFolderError, TooFewShapesError
 from shapegen.lock import Lock
 from shapegen.progress import Bars, say
-from shapegen.store import derived_seed, read_json, sha256_json, write_bytes, write_json
+from shapegen.store import derived_seed, read_json, sha256_file, sha256_json, write_bytes, write_json
+from shapegen.survey.design import Design, Made
 from shapegen.survey.remeshing import Remeshing
 from shapegen.survey.schedule import Slot, schedule
-from shapegen.survey.study import MESHES, REASONS, STUDY, TRUTH, Reader, Showing, Study
+from shapegen.survey.study import MESHES, STUDY, TRUTH, Reader, Showing, Study
 
 if TYPE_CHECKING:
     from shapegen.run import Run
-    from shapegen.survey.choice import Candidate, Kind, Pool, Wanted
+    from shapegen.survey.choice import Candidate, Pool, Wanted
 
 WORK = "work"
 """Meshes of a study that is not finished; an interrupted one goes on from there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A study that was made.
-
-    Args:
-        study: as the server sees it.
-        shapes: all of its shapes.
-        repeats: how many each reader sees twice.
-    """
-
-    study: Study
-    shapes: tuple[Candidate, ...]
-    repeats: int
-
-    @property
-    def real(self) -> int:
-        return self.count("real")
-
-    @property
-    def synthetic(self) -> int:
-        return self.count("synthetic")
-
-    def count(self, kind: Kind, *, practice: bool = False) -> int:
-        """Return how many shapes of a kind there are, to practise on or in the study proper."""
-        return sum(shape.kind == kind and shape.practice == practice for shape in self.shapes)
-
-    @property
-    def facts(self) -> list[str]:
-        """What was made, in words."""
-        practice = self.count("real", practice=True), self.count("synthetic", practice=True)
-        learned = sum(shape.learned for shape in self.shapes if shape.kind == "real" and not shape.practice)
-        lines = [
-            f"{self.real} real and {self.synthetic} synthetic shapes, {self.count('near-copy')} near-copies; to "
-            f"practise on {practice[0]} real and {practice[1]} synthetic; {len(self.study.readers)} readers, "
-            f"{self.repeats} shapes are repeated for each"
-        ]
-        if learned:
-            lines.append(f"warning: {learned} of the real shapes are training shapes; say so with the results")
-        if self.real != self.synthetic:
-            lines.append("note: as many real as synthetic shapes would be the better balance; chance is 50 % anyhow")
-        return lines
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """Who reads how much.
-
-    Args:
-        readers: how many.
-        repeats: items that each reader sees a second time, half of them real; chosen for each reader.
-        reasons: what readers choose from.
-    """
-
-    readers: int = 5
-    repeats: int = 10
-    reasons: tuple[str, ...] = REASONS
 
 
 def new_study(run: Run, folder: Path, wanted: Wanted, design: Design, how: Remeshing, *, workers: int = 0) -> Made:
@@ -177,7 +120,7 @@ def _make(job: _Job) -> None:
 
 
 def _key(candidate: Candidate, how: Remeshing) -> str:
-    return sha256_json([candidate.kind, candidate.id, candidate.seed, asdict(how)])[:32]
+    return sha256_json([candidate.kind, sha256_file(candidate.file), candidate.seed, asdict(how)])[:32]
 
 
 def _written(

@@ -26,7 +26,7 @@ class Plan:
     """A study that might be done.
 
     Args:
-        readers: who see all shapes.
+        readers: who see all shapes; two or more.
         real: real shapes.
         synthetic: synthetic ones.
         margin: of the equivalence test.
@@ -67,13 +67,16 @@ def power(plan: Plan, *, studies: int = STUDIES) -> Interval:
 
 def power_text(plan: Plan) -> Iterator[str]:
     """Say what one design can show."""
+    if plan.readers == 1:
+        yield "power: what one reader shows holds for that reader alone; take two or more"
+        return
     found = power(plan)
     low, high = 0.5 - plan.margin, 0.5 + plan.margin
     truly = "cannot tell" if plan.accuracy == 0.5 else f"have an accuracy of {plan.accuracy:.0%}"
     yield (
         f"power: {found.value:.0%} ({found.low:.0%} to {found.high:.0%}) to show that the accuracy is within "
-        f"{low:.0%} to {high:.0%}, with {plan.readers} readers, {plan.real} real and {plan.synthetic} synthetic "
-        f"shapes, if readers truly {truly}"
+        f"{low:.0%} to {high:.0%}, if readers truly {truly} (readers: {plan.readers}; shapes: {plan.real} real, "
+        f"{plan.synthetic} synthetic)"
     )
     if found.value < ENOUGH:
         yield (
@@ -94,5 +97,5 @@ def power_table(*, margin: float, accuracy: float, seed: int) -> Iterator[str]:
             found = power(replace(first, readers=readers, real=count, synthetic=count), studies=TABLE_STUDIES)
             cells.append(f"{found.value:>6.0%} ")
         yield f"{readers:>7} | " + "  ".join(cells).rstrip()
-    yield f"From {TABLE_STUDIES} simulated studies each, so off by up to 5 percentage points; readers' true"
-    yield "accuracies differ by 5 percentage points (standard deviation)."
+    yield f"From {TABLE_STUDIES} simulated studies each, so off by up to 5 percentage points;"
+    yield "readers' true accuracies differ by 5 percentage points (standard deviation)."

@@ -1,17 +1,15 @@
-"""The analysis of a study as a page, as CSV and in a few sentences."""
+"""The analysis of a study as a page and in a few sentences."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shapegen.report.html import Section, folded, listing, page, paragraph
 from shapegen.report.tables import number
 from shapegen.store import write_bytes, write_json
-from shapegen.survey.responses import Response
+from shapegen.survey.tables import answer_row, flat, to_csv
 
 MEANING = {
     "accuracy": "accuracy (mean of the next two)",
@@ -42,21 +40,9 @@ def write_analysis(folder: Path, result: Mapping[str, Any]) -> None:
     facts = {key: value for key, value in result.items() if key != "responses"}
     write_json(folder / "analysis.json", facts)
     write_bytes(folder / "items.csv", to_csv(result["by_item"]).encode())
-    write_bytes(folder / "readers.csv", to_csv([_flat(row) for row in result["readers"]]).encode())
-    write_bytes(folder / "answers.csv", to_csv(map(_answer_row, result["responses"])).encode())
+    write_bytes(folder / "readers.csv", to_csv([flat(row) for row in result["readers"]]).encode())
+    write_bytes(folder / "answers.csv", to_csv(map(answer_row, result["responses"])).encode())
     write_bytes(folder / "report.html", report_page(result).encode())
-
-
-def to_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows with the same columns as CSV (RFC 4180, header, UTF-8); text that a spreadsheet would take for a
-    formula begins with an apostrophe."""
-    listed = list(rows)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    if listed:
-        writer.writerow(listed[0])
-    writer.writerows([_cell(value) for value in row.values()] for row in listed)
-    return stream.getvalue()
 
 
 def summary_of(result: Mapping[str, Any]) -> list[str]:
@@ -154,7 +140,7 @@ def _agreement(result: Mapping[str, Any]) -> str:
     rows = [
         ("between readers, Fleiss' kappa", _interval(found["fleiss"])),
         ("readers with themselves, Cohen's kappa", _interval(found["intra"])),
-        ("repeated answers that were the same", f"{number(found['same'])} of {found['pairs']}"),
+        ("repeated answers that were the same", f"{found['same']} of {found['pairs']}"),
     ]
     return listing("Agreement beyond chance", ("measure", "value with 95 % interval"), rows)
 
@@ -207,38 +193,6 @@ def _shapes(result: Mapping[str, Any]) -> str:
         "reasons",
     )
     return folded("Every shape", listing("Every shape", columns, rows), is_open=len(rows) <= 60)
-
-
-def _answer_row(each: Response) -> dict[str, Any]:
-    answer = each.answer
-    return {
-        "revision": each.kept.revision,
-        "reader": each.reader,
-        "place": each.place,
-        "showing": each.showing,
-        "id": each.item.id,
-        "kind": each.item.kind,
-        "choice": answer.choice,
-        "confidence": answer.confidence,
-        "seconds": answer.seconds,
-        "reasons": "; ".join(answer.reasons),
-        "comment": answer.comment,
-        "received": each.kept.received,
-        "counts": "yes" if each.counts else "no",
-    }
-
-
-def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in row.items():
-        flat |= {f"{key}_{end}": part for end, part in value.items()} if isinstance(value, Mapping) else {key: value}
-    return flat
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def _interval(found: Mapping[str, float] | None) -> str:
