@@ -26,6 +26,7 @@ COMMANDS = {
     "list-plugins json": ["list-plugins", "--json"],
     "run help": ["run", "--help"],
     "sample help": ["sample", "--help"],
+    "survey help": ["survey", "new", "--help"],
     "show": ["show", "inr/siren"],
 }
 

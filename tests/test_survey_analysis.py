@@ -19,7 +19,7 @@ from shapegen.survey.choice import Wanted
 from shapegen.survey.design import Design
 from shapegen.survey.relations import read_scores, spearman
 from shapegen.survey.report import summary_of, write_analysis
-from shapegen.survey.study import ANSWERS
+from shapegen.survey.study import ANSWERS, load_study
 from shapegen.survey.tables import to_csv
 from surveyed import kinds_of, make_run, make_study, said
 
@@ -244,6 +244,25 @@ def test_scores_need_their_columns(tmp_path):
     file.write_text("id,score\na,good\n")
     with pytest.raises(ConfigError, match="no number"):
         read_scores(file)
+
+
+def test_the_commands_from_a_run_to_a_study(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr("shapegen.run.Run.open", lambda *args, **more: run)
+    (tmp_path / "reasons.txt").write_text("too round\n")
+    options = ["--faces", "600", "--smoothing", "2", "--workers", "1", "--readers", "2", "--practice", "2"]
+    reasons = ["--reasons", str(tmp_path / "reasons.txt")]
+    result = CliRunner().invoke(app, ["survey", "new", "run", "--out", str(tmp_path / "study"), *options, *reasons])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'study'}\n"
+    assert "shapes: 7 real, 7 synthetic, 0 near-copies; to practise on: 1 real, 1 synthetic\n" in result.stderr
+    assert "readers: 2; shown twice to each: " in result.stderr
+    assert "power: " in result.stderr
+    assert load_study(tmp_path / "study").reasons == ("too round",)
+    result = CliRunner().invoke(app, ["survey", "new", "run", "--out", str(tmp_path / "other"), "--real", "75"])
+    assert result.exit_code == 2
+    assert "ask for --real 7" in result.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_commands_say_what_is_wrong(tmp_path):

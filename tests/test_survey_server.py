@@ -189,7 +189,10 @@ def test_forged_requests_are_refused(study, desk):
     client, _ = desk
     body = {"answers": [said(item(study))]}
     wrong = [{}, {CSRF: ""}, {CSRF: "0" * 64}, {CSRF: "ü"}, code(study, 1)]
-    wrong += [{**code(study), "Origin": origin} for origin in ("https://evil.example", "null", "http://localhost.evil")]
+    wrong += [
+        {**code(study), "Origin": origin}
+        for origin in ("https://evil.example", "null", "http://localhost.evil", "http://[")
+    ]
     for headers in wrong:
         assert client.post(base(study) + "answers", json=body, headers=headers).status_code == 403
     assert read_answers(study.folder / ANSWERS) == []

@@ -90,7 +90,7 @@ def _batch(
 ) -> list[tuple[Candidate, Path]]:
     from shapegen.parallel import each, worker_count
 
-    jobs = [_Job(each, how, folder / WORK / f"{_key(each, how)}.bin") for each in batch]
+    jobs = [_Job(candidate, how, folder / WORK / f"{_key(candidate, how)}.bin") for candidate in batch]
     failed = set()
     missing = [number for number, job in enumerate(jobs) if not job.path.exists()]
     advance(len(jobs) - len(missing))
