@@ -132,7 +132,7 @@ def _procrustes(
     rotations, shifts = torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3)
     # The second time the mean is one in which what was mirrored is right; at last all go to the sharper mean.
     for _ in range(2):
-        template = _mean_field(fields, rotations[used], shifts[used])
+        template = mean_field(fields, rotations[used], shifts[used])
         found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
         residuals = energy.view(count, ways).numpy()
         how = telling(residuals)
@@ -140,7 +140,7 @@ def _procrustes(
         index = torch.arange(count) * ways + chosen
         signs = starts.diagonal(dim1=1, dim2=2)[chosen]
         rotations, shifts = _centred(found[index], moved[index], signs, training=used)
-    template = _mean_field(fields, rotations[used], shifts[used])
+    template = mean_field(fields, rotations[used], shifts[used])
     rotations, moved, _ = fit_pose(template, points, rotations, shifts)
     rotations, shifts = _centred(rotations, moved, signs, training=used)
     cases = list_cases(ids, [each.unit_mm for each in probes], residuals, SIGNS, how)
@@ -164,7 +164,7 @@ def _centred(rotations: Tensor, shifts: Tensor, signs: Tensor, *, training: Tens
     return mean.T @ rotations, (shifts - shifts[training].mean(dim=0)) @ mean
 
 
-def _mean_field(fields: Tensor, rotations: Tensor, shifts: Tensor) -> Tensor:
+def mean_field(fields: Tensor, rotations: Tensor, shifts: Tensor) -> Tensor:
     """Return the mean [GRID]^3 of the fields [n, GRID, GRID, GRID], each moved by y = A p + t."""
     import torch
 

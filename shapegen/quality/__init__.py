@@ -1,0 +1,1 @@
+"""How good a shape is: the probability that an expert would accept it, with reasons."""

@@ -1,0 +1,76 @@
+"""The good shapes of an organ: those that a run learned from, or those that its files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapegen.errors import NoUsableDataError, UnusableItemError
+from shapegen.quality.examples import Given
+from shapegen.store import derived_seed
+
+if TYPE_CHECKING:
+    from shapegen.metrics.measured import Bar
+    from shapegen.protocols import Item, Organ
+
+FEWEST = 12
+"""Shapes, below which nothing can be said of what is usual."""
+
+
+def is_run(source: str) -> bool:
+    """Tell whether this is a run folder whose shapes are prepared."""
+    return (Path(source) / "prepare" / "population.json").is_file()
+
+
+def good_shapes(
+    organ: Organ, sources: Sequence[str], *, most: int, progress: Bar
+) -> tuple[list[Given], list[dict[str, str]]]:
+    """Read good shapes, in a random order that depends on their names only.
+
+    Args:
+        organ: reads files.
+        sources: run folders, of which the training shapes count, curated folders, of which those that are `ok` do, or
+            other data, of which all that can be read count.
+        most: shapes, one for each patient.
+        progress: of a bar.
+
+    Returns:
+        The shapes, cleaned, mm; and `{"file", "reason"}` of what could not be read.
+
+    Raises:
+        NoUsableDataError: fewer than `FEWEST`.
+    """
+    found: list[Given] = []
+    for folder in filter(is_run, sources):
+        found += _of_run(Path(folder))
+    data = [source for source in sources if not is_run(source)]
+    items, unusable = organ.scan(data) if data else ([], [])
+    chosen = _drawn([*found, *items], most)
+    with progress("reading the population", len(chosen)) as advance:
+        shapes: list[Given] = []
+        for each in chosen:
+            try:
+                own = each if isinstance(each, Given) else Given(each.id, each.group, organ.load(each).surface)
+                shapes.append(own)
+            except UnusableItemError as error:
+                unusable.append({"file": str(each.path), "reason": str(error)})
+            advance(1)
+    if len(shapes) < FEWEST:
+        raise NoUsableDataError(
+            f"a score needs at least {FEWEST} good shapes of different patients, got {len(shapes)} from "
+            f"{', '.join(sources)}; give more, several --population if need be"
+        )
+    return shapes, unusable
+
+
+def _of_run(folder: Path) -> list[Given]:
+    from shapegen.data.population import Population
+
+    return [Given(shape.id, shape.group, shape.surface()) for shape in Population.load(folder / "prepare").of("train")]
+
+
+def _drawn(shapes: Sequence[Given | Item], most: int) -> list[Given | Item]:
+    """Return at most so many shapes of different patients."""
+    ordered = sorted(shapes, key=lambda each: derived_seed(0, "drawn", each.id))
+    return list({each.group: each for each in reversed(ordered)}.values())[::-1][:most]
