@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         list_plugins,
         open_run,
         sample,
+        score,
         together,
         view,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "list_plugins",
     "open_run",
     "sample",
+    "score",
     "together",
     "view",
 ]

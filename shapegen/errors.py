@@ -64,6 +64,10 @@ class TooFewShapesError(ConfigError):
     """A study asks for more shapes of a kind than its run has; the text says what can be done."""
 
 
+class QualityNotReachedError(ShapegenError):
+    """No shape that was drawn is as good as was asked for."""
+
+
 class RunFolderError(ShapegenError):
     """A run folder that cannot be used: of another version, locked by another process, or without a needed stage."""
 

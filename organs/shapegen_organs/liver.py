@@ -44,6 +44,7 @@ def build(config: LiverConfig) -> FileOrgan:
         embedded=EmbeddedPopulation(HERE / "liver_population.safetensors"),
         pretrained=PRETRAINED,
         triage=HERE / "liver_triage.safetensors",
+        quality=HERE / "liver_quality.safetensors",
         parts=NAMES,
         downloads=DOWNLOADS,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shapegen.api.drawing import sample, together
 from shapegen.api.given import complete, edit, interpolate
+from shapegen.api.quality import score
 from shapegen.api.runs import configure, configure_finetuning, finetune, learn, list_plugins, open_run
 from shapegen.api.views import film, view
 
@@ -19,6 +20,7 @@ __all__ = [
     "list_plugins",
     "open_run",
     "sample",
+    "score",
     "together",
     "view",
 ]

@@ -22,6 +22,7 @@ def sample(
     mesh_format: str | None = None,
     resolution: int | None = None,
     conditions: Sequence[str] = (),
+    min_quality: float | None = None,
 ) -> Any:
     """Draw new shapes as meshes in mm, from a trained run or from the generator that an organ brings along; return what
     `shapegen.stages.sample.draw` does.
@@ -35,16 +36,24 @@ def sample(
         mesh_format: "ply", "stl", "obj", "glb", "vtk" or "vtp"; None: the run's, "stl" for an organ.
         resolution: cells of the meshing grid along each axis; None: the run's.
         conditions: what they shall be like: "volume=1800ml", "left_lobe=large"; see docs/conditions.md.
+        min_quality: draw on until n shapes are as good: the least probability, 0 to 1, that an expert would accept one
+            (`score`), with at most ten draws for each. What was dropped, and why, is told under "quality".
 
     Raises:
-        ConfigError: not exactly one of run and organ is given, the organ comes without a pretrained generator, or a
-            condition cannot be read.
+        ConfigError: not exactly one of run and organ is given, the organ comes without a pretrained generator, a
+            condition cannot be read, or a quality is asked for together with conditions.
+        QualityNotReachedError: none of the draws is as good as that.
         StageMissingError: the run is not trained.
         RunFolderError: the run folder's stages do not fit its configuration.
     """
     from shapegen.pipeline import check_upstream
     from shapegen.stages.sample import draw
 
+    if min_quality is not None and (conditions or not 0 <= min_quality <= 1):
+        raise ConfigError(
+            f"a quality is a probability from 0 to 1 and is not asked for together with conditions, got {min_quality} "
+            f"with {len(conditions)} conditions; draw with the conditions, then `shapegen score` what was drawn"
+        )
     if organ is not None and run is None:
         return _sample_organ(
             organ,
@@ -54,12 +63,14 @@ def sample(
             mesh_format=mesh_format or "stl",
             resolution=resolution,
             conditions=conditions,
+            min_quality=min_quality,
         )
     if run is None or organ is not None:
         raise ConfigError("sample draws from a run or from an organ's pretrained generator: give one of the two")
     opened = run if isinstance(run, Run) else open_run(run)
     check_upstream(opened, "sample")
     seed = opened.seed if seed is None else seed
+    kept = _kept(opened, min_quality, own=True)
     return draw(
         opened,
         count=n or opened.config.sample.count,
@@ -68,6 +79,7 @@ def sample(
         mesh_format=mesh_format or opened.config.sample.format,
         resolution=resolution or opened.config.sample.resolution,
         conditions=conditions,
+        **kept,
     )
 
 
@@ -80,14 +92,16 @@ def _sample_organ(
     mesh_format: str,
     resolution: int | None,
     conditions: Sequence[str],
+    min_quality: float | None,
 ) -> Any:
     from shapegen.pretrained import pretrained_organ
     from shapegen.stages.sample import draw
 
     catalog = discover()
     pretrained = pretrained_organ(catalog, organ)
+    opened = pretrained.run(catalog)
     return draw(
-        pretrained.run(catalog),
+        opened,
         count=count,
         seed=seed,
         out=Path(out) if out is not None else Path("drawn") / f"{organ}-seed-{seed}",
@@ -95,7 +109,22 @@ def _sample_organ(
         resolution=resolution,
         pretrained=pretrained,
         conditions=conditions,
+        **_kept(opened, min_quality),
     )
+
+
+def _kept(run: Run, min_quality: float | None, *, own: bool = False) -> dict[str, Any]:
+    """Return the argument with which `draw` keeps good ones only; none where nothing is asked for.
+
+    Args:
+        own: the run has training shapes, from which a score can be learned.
+    """
+    if min_quality is None:
+        return {}
+    from shapegen.api.quality import keeper_for
+
+    slot = run.config.organ
+    return {"keeper": keeper_for(run.build("organ", slot), slot.name, min_quality, run if own else None)}
 
 
 def together(

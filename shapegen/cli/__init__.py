@@ -21,6 +21,7 @@ from shapegen.cli.new_plugin import new_plugin
 from shapegen.cli.plugins import list_plugins, show
 from shapegen.cli.run import prepare, run
 from shapegen.cli.sample import sample
+from shapegen.cli.score import score
 from shapegen.cli.stages import evaluate, fit, report, train
 from shapegen.cli.survey import survey
 from shapegen.cli.together import together
@@ -57,6 +58,6 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (interpolate, edit, together, view, film, fetch, list_plugins, show, new_plugin, check):
+for _command in (interpolate, edit, together, view, film, score, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)
 app.add_typer(survey, name="survey")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,12 @@ def sample(
         int | None, typer.Option(min=8, max=1024, metavar="N", help="Cells of the grid along each axis.")
     ] = None,
     conditions: options.Conditions = None,
+    min_quality: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, metavar="P", help="Draw on until as many are this good, as `shapegen score` tells it."
+        ),
+    ] = None,
     sets: options.Sets = None,
 ) -> None:
     """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
@@ -48,7 +54,7 @@ def sample(
     if (run_folder is None) == (organ is None):
         found = "neither" if organ is None else f"RUN_FOLDER {run_folder} and --organ {organ}"
         raise ConfigError(f"sample draws from a run folder or, with --organ, from a pretrained generator; got {found}")
-    if organ is None and count is None and out is None and not conditions:
+    if organ is None and count is None and out is None and not conditions and min_quality is None:
         assert run_folder is not None  # for the type checker: one of the two is given
         flags: dict[str, object] = {}
         changed = {"format": mesh_format.value if mesh_format else None, "resolution": resolution}
@@ -67,7 +73,7 @@ def sample(
     chosen = mesh_format.value if mesh_format else None
     if run_folder is None:
         out = out or Path("drawn") / f"{organ}-seed-{seed or 0}"
-        draw(
+        drawn = draw(
             organ=organ,
             n=count,
             out=out,
@@ -75,14 +81,16 @@ def sample(
             mesh_format=chosen,
             resolution=resolution,
             conditions=conditions or (),
+            min_quality=min_quality,
         )
+        _say_dropped(drawn, count or 10)
         typer.echo(out)
         return
     run = open_run(run_folder)
     remember(run_folder)
     seed = run.seed if seed is None else seed
     out = out or run_folder / "drawn" / f"seed-{seed}"
-    draw(
+    drawn = draw(
         run,
         count,
         out=out,
@@ -90,5 +98,22 @@ def sample(
         mesh_format=chosen,
         resolution=resolution,
         conditions=conditions or (),
+        min_quality=min_quality,
     )
+    _say_dropped(drawn, count or run.config.sample.count)
     typer.echo(out)
+
+
+def _say_dropped(drawn: dict[str, Any], wanted: int) -> None:
+    """Say how many draws were not good enough, and why."""
+    if "quality" not in drawn:
+        return
+    from collections import Counter
+
+    quality, kept = drawn["quality"], len(drawn["samples"])
+    counts = Counter(row["measure"] for row in quality["dropped"])
+    why = ", ".join(f"{number} for {name}" for name, number in counts.most_common(4))
+    text = f"kept {kept} of {quality['drawn']} draws" + (f", dropped {len(quality['dropped'])}: {why}" if why else "")
+    typer.echo(text, err=True)
+    if kept < wanted:
+        typer.echo(f"warning: asked for {wanted} shapes of quality {quality['least']:g}, found {kept}", err=True)

@@ -76,6 +76,7 @@ class FileOrgan:
         label_rule: tried on files with several labels and no preset.
         embedded: lists and loads the population that is used when no data is given.
         pretrained: folder of the generator that comes with the organ; it may be missing.
+        quality: score of its shapes (`shapegen.quality.model`); the file may be missing.
         downloads: list of the public datasets that have it (`shapegen.fetch.catalogue`).
         sides: the organ is there twice, and these are meant. A mask of both is taken apart; of two sides the left one
             is mirrored, so that one model learns both.
@@ -93,6 +94,7 @@ class FileOrgan:
     embedded: Embedded | None = None
     pretrained: Path | None = None
     triage: Path | None = None
+    quality: Path | None = None
     downloads: Path | None = None
     sides: tuple[Side, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)

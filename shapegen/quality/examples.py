@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.parallel import each
 from shapegen.quality.kinds import KINDS, REMADE, at_common_size, remade
@@ -119,8 +120,7 @@ def make_examples(
     stamp = hashlib.sha256(template.field.tobytes()).hexdigest()[:8]
     tasks = []
     for shape, own in zip(shapes, ways, strict=True):
-        surface = shape.surface
-        content = hashlib.sha256(surface.vertices.tobytes() + surface.faces.tobytes()).hexdigest()[:16]
+        content = content_of(shape.surface)
         for way in own:
             name = f"{content}-{way.kind}-{round(1000 * way.grade):04d}-{way.seed}-{stamp}-v{VERSION}.safetensors"
             tasks.append(_Task(shape, way, template, cache / name))
@@ -138,13 +138,23 @@ def make_examples(
             yield Example(task.given.id, task.given.group, kind, grade, good, _read(task.path))
 
 
+def content_of(surface: Surface) -> str:
+    """Return a name for what a surface is, vertex by vertex."""
+    return hashlib.sha256(surface.vertices.tobytes() + surface.faces.tobytes()).hexdigest()[:16]
+
+
 def _make(task: _Task) -> None:
     surface, way = task.given.surface, task.way
     if way.kind != GOOD:
         damage = at_common_size(remade) if way.kind == REMADE else KINDS[way.kind]
         surface = damage(surface, way.grade, np.random.default_rng(way.seed))
     found = measure(surface, task.template)
-    arrays = {"values": found.values, "cells": found.cells, "cloud": found.cloud, "unit": np.array([found.unit_mm])}
+    arrays: dict[str, NDArray[Any]] = {
+        "values": found.values,
+        "cells": found.cells,
+        "cloud": found.cloud,
+        "unit": np.array([found.unit_mm]),
+    }
     write_arrays(task.path, arrays)
 
 

@@ -27,7 +27,7 @@ COMMON_ML = 1500.0
 VOXEL_MM = 2.0
 SMOOTHING = 0.7
 """Standard deviation in voxels of the Gaussian that takes a mask's steps away, as cleaning does."""
-SAME_SHAPE = ("turned", "doubled")
+SAME_SHAPE = ("turned", "mesh-doubled")
 UNGRADED = ("mirrored", "rescaled")
 """Whose grade says nothing of how bad they are."""
 REMADE = "remade"
@@ -117,11 +117,11 @@ def _through_mask(surface: Surface, change: Callable[[Mask], Mask]) -> Surface:
 
 
 def _all() -> dict[str, Damaging]:
-    own = {"mirrored": mirrored, "rescaled": rescaled}
-    own |= {name: at_common_size(way) for name, way in (("stretched", stretched), ("melted", melted), ("warped", warped))}
-    masks = {each.name: at_common_size(partial(_of_masks, each)) for each in MASK_DAMAGES}
-    meshes = {f"mesh-{each.name.removeprefix('mesh-')}": at_common_size(partial(_of_meshes, each)) for each in MESH_DAMAGES}
-    return {name: way for name, way in {**masks, **meshes, **own}.items() if name.removeprefix("mesh-") not in SAME_SHAPE}
+    found: dict[str, Damaging] = {each.name: partial(_of_masks, each) for each in MASK_DAMAGES}
+    found |= {f"mesh-{each.name.removeprefix('mesh-')}": partial(_of_meshes, each) for each in MESH_DAMAGES}
+    found |= {"stretched": stretched, "melted": melted, "warped": warped}
+    sized = {name: at_common_size(way) for name, way in found.items() if name not in SAME_SHAPE}
+    return {**sized, "mirrored": mirrored, "rescaled": rescaled}
 
 
 KINDS: Mapping[str, Damaging] = _all()

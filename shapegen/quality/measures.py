@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.surface import Surface, area, extents, largest_component, sample_points, signed_volume
+from shapegen.geometry.surface import (
+    Surface,
+    area,
+    extents,
+    is_closed,
+    is_oriented,
+    largest_component,
+    sample_points,
+    signed_volume,
+)
 from shapegen.metrics.smoothed import DistanceLattice, distance_lattice
 from shapegen.quality.pose import find_pose
 
@@ -52,12 +61,14 @@ class Measure:
         text: for a user.
         unit: as a user reads it.
         power: of the cube root of the volume that makes the unit: 1 for mm.
+        least: standard deviation of good shapes that is believed at least, as measured.
     """
 
     name: str
     text: str
     unit: str
     power: Power = 0
+    least: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,30 +89,31 @@ class Measured:
 
 
 def _described() -> Iterator[Measure]:
-    yield Measure("volume", "volume", "mL")
+    yield Measure("volume", "volume", "mL", least=1.0)
     yield Measure("misfit", "distance from the mean shape", "mm", 1)
     yield Measure("mirrored", "fit as it is against its mirror image", "log ratio")
-    yield Measure("loose", "volume in loose pieces", "%")
-    yield Measure("pieces", "loose pieces", "")
-    yield Measure("cavities", "volume of cavities", "%")
-    yield Measure("tunnels", "tunnels through it", "")
+    yield Measure("loose", "volume in loose pieces", "%", least=0.1)
+    yield Measure("pieces", "loose pieces", "", least=0.5)
+    yield Measure("cavities", "volume of cavities", "%", least=0.1)
+    yield Measure("tunnels", "tunnels through it", "", least=0.5)
     for name in RADII:
-        yield Measure(f"thin-{name}", f"volume of {name} parts", "%")
-        yield Measure(f"thin-{name}-reach", f"reach of {name} parts", "mm", 1)
-        yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%")
-        yield Measure(f"gaps-{name}-depth", f"depth of {name} gaps", "mm", 1)
+        yield Measure(f"thin-{name}", f"volume of {name} parts", "%", least=0.05)
+        yield Measure(f"thin-{name}-reach", f"reach of {name} parts", "mm", 1, 0.01)
+        yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%", least=0.05)
+        yield Measure(f"gaps-{name}-depth", f"depth of {name} gaps", "mm", 1, 0.01)
     for name in SCALES:
         for percent in CURVATURE:
-            yield Measure(f"curvature-{name}-{percent:02d}", f"{name} curvature, {percent} % quantile", "1/mm", -1)
-        yield Measure(f"curvature-{name}-spread", f"{name} curvature, root mean square", "1/mm", -1)
+            text = f"{name} curvature, {percent} % quantile"
+            yield Measure(f"curvature-{name}-{percent:02d}", text, "1/mm", -1, 0.05)
+        yield Measure(f"curvature-{name}-spread", f"{name} curvature, root mean square", "1/mm", -1, 0.05)
         yield Measure(f"relief-{name}", f"{name} relief, root mean square", "mm", 1)
         yield Measure(f"relief-{name}-01", f"{name} relief, 1 % quantile", "mm", 1)
         yield Measure(f"relief-{name}-99", f"{name} relief, 99 % quantile", "mm", 1)
         yield Measure(f"relief-{name}-low", f"highest point above the {name} surface", "mm", 1)
         yield Measure(f"relief-{name}-high", f"deepest point below the {name} surface", "mm", 1)
         yield Measure(f"area-{name}", f"area of the {name} surface over a cube's side", "")
-    yield Measure("cap", "share of the surface in one plane beyond a smooth shape's", "%")
-    yield Measure("cap-found", "share of the surface in a plane with a sharp rim", "%")
+    yield Measure("cap", "share of the surface in one plane beyond a smooth shape's", "%", least=0.3)
+    yield Measure("cap-found", "share of the surface in a plane with a sharp rim", "%", least=0.3)
     yield Measure("terraces", "rise and fall of the slope with height", "of 1/2")
     for percent in (2, 10, 50, 90):
         yield Measure(f"thickness-{percent:02d}", f"thickness, {percent} % quantile", "mm", 1)
@@ -110,7 +122,7 @@ def _described() -> Iterator[Measure]:
     for axis in AXES:
         yield Measure(f"extent-{axis}", f"extent {axis}", "mm", 1)
     for name, text in INTEGRITY.items():
-        yield Measure(name, text, "%")
+        yield Measure(name, text, "%", least=0.02)
 
 
 INTEGRITY = {
@@ -119,7 +131,7 @@ INTEGRITY = {
     "flipped": "edges at which faces disagree on what is outside",
     "internal-faces": "surface with the organ on both sides",
 }
-"""Of the mesh as it was read; 0 of every good one."""
+"""Of the mesh as it was read; 0 of every closed and oriented one."""
 MEASURES = tuple(_described())
 NAMES = tuple(each.name for each in MEASURES)
 
@@ -240,6 +252,8 @@ def _integrity(surface: Surface) -> dict[str, float]:
     from shapegen.curation import mesh_checks
     from shapegen.curation.raw import Evidence, RawShape
 
+    if is_closed(surface) and is_oriented(surface):
+        return dict.fromkeys(INTEGRITY, 0.0)
     evidence = Evidence(RawShape(surface=surface), None, (0.0, np.inf))
     checks = (mesh_checks.open_edges, mesh_checks.non_manifold, mesh_checks.flipped, mesh_checks.internal_faces)
     found = {name: value for check in checks for name, value in check(evidence).items()}

@@ -50,12 +50,14 @@ def good_shapes(
     with progress("reading the population", len(chosen)) as advance:
         shapes: list[Given] = []
         for each in chosen:
+            advance(1)
+            if isinstance(each, Given):
+                shapes.append(each)
+                continue
             try:
-                own = each if isinstance(each, Given) else Given(each.id, each.group, organ.load(each).surface)
-                shapes.append(own)
+                shapes.append(Given(each.id, each.group, organ.load(each).surface))
             except UnusableItemError as error:
                 unusable.append({"file": str(each.path), "reason": str(error)})
-            advance(1)
     if len(shapes) < FEWEST:
         raise NoUsableDataError(
             f"a score needs at least {FEWEST} good shapes of different patients, got {len(shapes)} from "
@@ -74,3 +76,20 @@ def _drawn(shapes: Sequence[Given | Item], most: int) -> list[Given | Item]:
     """Return at most so many shapes of different patients."""
     ordered = sorted(shapes, key=lambda each: derived_seed(0, "drawn", each.id))
     return list({each.group: each for each in reversed(ordered)}.values())[::-1][:most]
+
+
+def refused_shapes(sources: Sequence[str]) -> list[Given]:
+    """Return the shapes of curated folders that a reviewer decided are not `ok`, as cleaning left them."""
+    from shapegen.curation.decisions import read_decisions
+    from shapegen.curation.folder import is_curated, read_curation
+    from shapegen.geometry.export import read_mesh
+
+    found = []
+    for folder in (Path(source) for source in sources if is_curated(Path(source))):
+        decisions = read_decisions(folder)
+        for row in read_curation(folder)["items"]:
+            decision = decisions.get(row["id"])
+            if decision is not None and decision.verdict not in ("ok", "not_sure") and row["surface"]:
+                surface = read_mesh(folder / row["surface"])
+                found.append(Given(row["id"], row["group"], surface, f"refused: {decision.verdict}", 1.0))
+    return found

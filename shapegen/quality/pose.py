@@ -121,7 +121,9 @@ def _body(surface: Surface) -> tuple[Points, float, Points]:
     step = 2 * half / (NODES - 1)
     places = np.argwhere(inside) * step + middle - half
     if len(places) < FEWEST:
-        raise ValueError(f"expected a surface that encloses a body, got one with {len(places)} of {NODES}^3 nodes inside")
+        raise ValueError(
+            f"expected a surface that encloses a body, got one with {len(places)} of {NODES}^3 nodes in it"
+        )
     whole = is_closed(surface) and is_oriented(surface)
     volume = signed_volume(surface) if whole else len(places) * step**3
     return places.mean(axis=0), max(volume, step**3), _principal(np.cov(places.T))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shapegen.conditioning.ask import Request
     from shapegen.generator import Generator, Sample
     from shapegen.pretrained import Pretrained
+    from shapegen.quality.keep import Keeper
     from shapegen.run import Run
 
 SPACE = "population frame: RAS, mm, origin at the centre of the canonical cube"
@@ -49,6 +50,7 @@ def draw(
     resolution: int | None = None,
     pretrained: Pretrained | None = None,
     conditions: Sequence[str] = (),
+    keeper: Keeper | None = None,
 ) -> dict[str, Any]:
     """Draw shapes from the run's generator.
 
@@ -60,11 +62,13 @@ def draw(
         resolution: cells along each axis of the canonical cube; the run's own if None.
         pretrained: draw from this frozen generator, for which the run stands.
         conditions: what the shapes shall be like, such as "volume=1800ml" (`shapegen.conditioning`).
+        keeper: says which draws are good enough; only these are written, under the numbers of their draws.
 
     Returns:
         The content of `samples.json`.
 
     Raises:
+        QualityNotReachedError: no draw is good enough.
         StageMissingError: the run has no trained generator.
         ConfigError: a condition that cannot be met, or not be read.
     """
@@ -79,8 +83,17 @@ def draw(
     resolution = resolution or run.config.sample.resolution
     asked: dict[str, Any] = {}
     samples: Iterable[Sample]
+    numbers: Sequence[int] = range(count)
+    probabilities: Sequence[float] = ()
     if request is not None:
         codes, scales, samples, asked = _asked(run, generator, request, pretrained, count, seed, resolution)
+    elif keeper is not None:
+        with run.progress("drawing and judging", count) as advance:
+            made = list(keeper.kept(generator, count, seed=seed, resolution=resolution, progress=advance))
+        numbers, samples = [each[0] for each in made], [each[3] for each in made]
+        codes, scales = torch.stack([each[1] for each in made]), torch.stack([each[2] for each in made])
+        probabilities = [each[4].probability for each in made]
+        asked = {"quality": keeper.to_json()}
     else:
         with run.progress("drawing latents", count) as advance:
             codes, scales = generator.codes(count, seed=seed, progress=advance)
@@ -88,13 +101,15 @@ def draw(
     parts = None if pretrained else part_drawer(run, generator.layout)
     rows: list[dict[str, Any]] = []
     weights = []
-    with run.progress("meshing samples", count) as advance:
-        for index, sample in enumerate(samples):
+    with run.progress("meshing samples", len(numbers)) as advance:
+        for index, sample in zip(numbers, samples, strict=True):
             name = f"sample-{index:04d}"
             file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
             if sample.surface is not None:
                 write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
             rows.append({"id": name, "file": file, **facts_of(sample)})
+            if probabilities:
+                rows[-1]["quality"] = probabilities[len(rows) - 1]
             if parts is not None:
                 rows[-1]["parts"] = parts.write(out, name, sample, seed=seed, index=index)
             weights.append(sample.weights)

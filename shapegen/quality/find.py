@@ -1,0 +1,132 @@
+"""The score of an organ: the one that comes with it, or one learned from a population and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shapegen.errors import ConfigError
+from shapegen.quality.examples import GOOD, Given, Way, content_of, make_examples, ways_in_turn
+from shapegen.quality.kinds import KINDS
+from shapegen.quality.learn import learn
+from shapegen.quality.measures import VERSION
+from shapegen.quality.model import QualityModel, load_model
+from shapegen.quality.population import good_shapes, refused_shapes
+from shapegen.quality.pose import Template
+from shapegen.store import read_arrays, sha256_json, write_arrays
+
+if TYPE_CHECKING:
+    from shapegen.metrics.measured import Bar
+    from shapegen.protocols import Organ
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a score is learned from.
+
+    Args:
+        shapes: most good shapes.
+        damages: damaged copies of each.
+        seed: of the damages' places and grades, the network and the folds.
+    """
+
+    shapes: int = 44
+    damages: int = 6
+    seed: int = 0
+
+
+def find_model(
+    organ: Organ,
+    name: str,
+    *,
+    population: Sequence[str] = (),
+    workers: int,
+    progress: Bar,
+    lesson: Lesson | None = None,
+) -> QualityModel:
+    """Return the score of an organ.
+
+    Args:
+        organ: attribute `quality`: the file of the score that comes with it.
+        name: of the organ.
+        population: run folders or data whose good shapes a score is learned from, in place of the organ's own. It is
+            kept in the user's cache, and so is what was measured for it, so that an interrupted call goes on.
+        workers: processes.
+        progress: of bars.
+        lesson: sizes.
+
+    Raises:
+        ConfigError: there is neither.
+        NoUsableDataError: the population is too small.
+        CorruptFileError: the organ's file is damaged.
+    """
+    if population:
+        import platformdirs
+
+        cache = platformdirs.user_cache_path("shapegen") / "quality" / name
+        return learned(
+            organ, name, population, cache=cache, workers=workers, progress=progress, lesson=lesson or Lesson()
+        )
+    path: Path | None = getattr(organ, "quality", None)
+    if path is None or not path.is_file():
+        raise ConfigError(
+            f"organ '{name}' comes without a score; give good shapes to learn one from: "
+            "--population RUN, or --population FOLDER (best one that `shapegen curate` made)"
+        )
+    return load_model(path)
+
+
+def learned(
+    organ: Organ,
+    name: str,
+    population: Sequence[str],
+    *,
+    cache: Path,
+    workers: int,
+    progress: Bar,
+    lesson: Lesson,
+    failed: Sequence[Given] = (),
+    card: Mapping[str, Any] | None = None,
+) -> QualityModel:
+    """Learn a score from a population, or read it if the same was learned before.
+
+    Args:
+        failed: further shapes that are known not to be good.
+        card: what else to say of it.
+    """
+    good, _ = good_shapes(organ, population, most=lesson.shapes, progress=progress)
+    failed = [*failed, *refused_shapes(population)]
+    template = _template(good, cache)
+    ways = ways_in_turn(good, kinds=list(KINDS), each_shape=lesson.damages, seed=lesson.seed)
+    ways += [[Way(GOOD, 0.0, 0)] for _ in failed]
+    shapes = [*good, *failed]
+    contents = [content_of(shape.surface) for shape in shapes]
+    path = cache / f"score-{sha256_json([VERSION, asdict(lesson), contents])[:16]}.safetensors"
+    if path.is_file():
+        return load_model(path)
+    made = make_examples(shapes, ways, template, cache=cache, workers=workers, progress=progress)
+    examples = list(made)
+    said = {
+        "organ": name,
+        "good": len(good),
+        "examples": len(examples),
+        "kinds": sorted({each.kind for each in examples if not each.good}),
+        **(card or {}),
+    }
+    model = learn(examples, template, card=said, seed=lesson.seed)
+    model.save(path)
+    return model
+
+
+def _template(good: Sequence[Given], cache: Path) -> Template:
+    key = sha256_json([content_of(shape.surface) for shape in good])
+    path = cache / f"template-{key[:16]}.safetensors"
+    if path.is_file():
+        return Template(read_arrays(path)["field"])
+    template = Template.of([shape.surface for shape in good])
+    write_arrays(path, {"field": template.field.astype(np.float32)})
+    return template
