@@ -68,9 +68,10 @@ def find_model(
         import platformdirs
 
         cache = platformdirs.user_cache_path("shapegen") / "quality" / name
-        return learned(
-            organ, name, population, cache=cache, workers=workers, progress=progress, lesson=lesson or Lesson()
-        )
+        lesson = lesson or Lesson()
+        good, _ = good_shapes(organ, population, most=lesson.shapes, progress=progress)
+        failed = refused_shapes(population)
+        return learned(name, good, failed, cache=cache, workers=workers, progress=progress, lesson=lesson)
     path: Path | None = getattr(organ, "quality", None)
     if path is None or not path.is_file():
         raise ConfigError(
@@ -81,26 +82,26 @@ def find_model(
 
 
 def learned(
-    organ: Organ,
     name: str,
-    population: Sequence[str],
+    good: Sequence[Given],
+    failed: Sequence[Given],
     *,
     cache: Path,
     workers: int,
     progress: Bar,
     lesson: Lesson,
-    failed: Sequence[Given] = (),
     card: Mapping[str, Any] | None = None,
 ) -> QualityModel:
-    """Learn a score from a population, or read it if the same was learned before.
+    """Learn a score from shapes, or read it if the same was learned before.
 
     Args:
-        failed: further shapes that are known not to be good.
+        name: of the organ.
+        good: shapes that an expert would accept.
+        failed: shapes that are known not to be good, beside those that are made of the good ones.
+        cache: folder for what was measured and learned.
         card: what else to say of it.
     """
-    good, _ = good_shapes(organ, population, most=lesson.shapes, progress=progress)
-    failed = [*failed, *refused_shapes(population)]
-    template = _template(good, cache)
+    template = template_of(good, cache)
     ways = ways_in_turn(good, kinds=list(KINDS), each_shape=lesson.damages, seed=lesson.seed)
     ways += [[Way(GOOD, 0.0, 0)] for _ in failed]
     shapes = [*good, *failed]
@@ -122,7 +123,8 @@ def learned(
     return model
 
 
-def _template(good: Sequence[Given], cache: Path) -> Template:
+def template_of(good: Sequence[Given], cache: Path) -> Template:
+    """Return the mean of good shapes, kept in a cache folder."""
     key = sha256_json([content_of(shape.surface) for shape in good])
     path = cache / f"template-{key[:16]}.safetensors"
     if path.is_file():
