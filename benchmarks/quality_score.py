@@ -38,13 +38,13 @@ from shapegen.geometry.surface import Surface
 from shapegen.metrics.smoothed import distance_lattice
 from shapegen.metrics.statistics import wilson_interval
 from shapegen.progress import Bars
-from shapegen.quality.examples import GOOD, Example, Given, Way, make_examples, ways_in_turn
-from shapegen.quality.find import Lesson, template_of
+from shapegen.quality.examples import GOOD, Example, Given, Way, make_examples
+from shapegen.quality.find import Lesson, template_of, ways_of
 from shapegen.quality.kinds import KINDS, REMADE, UNGRADED
 from shapegen.quality.learn import learn
 from shapegen.quality.measures import NAMES, measure
 from shapegen.quality.model import QualityModel
-from shapegen.quality.population import good_shapes
+from shapegen.quality.population import drawn, good_shapes
 from shapegen.quality.strays import KIND as STRAYED
 from shapegen.quality.strays import strays
 from shapegen.store import derived_seed
@@ -72,12 +72,12 @@ FAMILIES = {
 GRADES = (0.1, 0.5, 0.9)
 LADDERS = 3
 """Kinds of damage for each test shape, each at all grades and at the same place."""
-NULLED = 10
+NULLED = 6
 """Test shapes on which the checks of `shapegen curate` are run; they take three times as long as the score."""
-MOVED = 16
+MOVED = 12
 CLOSED = ("cut-by-plane", "holes", "spikes", "ragged", "staircase", "merged", "melted", "crumbs")
 """Damages after which a surface can still be made of other triangles."""
-SAMPLES, STRAYS = 60, 24
+SAMPLES, STRAYS = 40, 24
 
 
 def ladders(shapes: Sequence[Given], *, seed: int) -> list[list[Way]]:
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="run on the first, whose samples are scored")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--source", action="append", required=True, help="of the second folder; several, in turn")
-    parser.add_argument("--shapes", type=int, default=28, help="of the second folder")
+    parser.add_argument("--shapes", type=int, default=9, help="of the second folder")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality_score.json"))
     options = parser.parse_args()
@@ -239,9 +239,9 @@ def main() -> None:
     template = template_of(good, cache)
     failed = strays(load_generator(open_run(options.run), needed_by="strays"), STRAYS, seed=0)
     seen = {shape.group for shape in good}
-    ways = ways_in_turn(good, kinds=list(KINDS), each_shape=lesson.damages, seed=lesson.seed)
-    ways += [[Way(GOOD, 0.0, 0)] for _ in failed]
-    made = make_examples([*good, *failed], ways, template, cache=cache, workers=workers, progress=bar)
+    made = make_examples(
+        [*good, *failed], ways_of(good, failed, lesson), template, cache=cache, workers=workers, progress=bar
+    )
     train = list(made)
     others = evenly(organ, options.test, options.source, options.shapes)
     unseen_strays = strays(load_generator(open_run(options.run), needed_by="strays"), STRAYS // 2, seed=1)
@@ -286,10 +286,10 @@ def main() -> None:
     )
     result["steady"] = steadiness(model, others[:MOVED])
     folder = options.run / "sample" / "meshes"
-    drawn = [read_mesh(path) for path in sorted(folder.iterdir())[:SAMPLES]]
-    held, _ = good_shapes(organ, [options.train], most=10_000, progress=bar)
-    held = [shape for shape in held if shape.group not in seen][:SAMPLES]
-    result["samples"] = shares(chances(model, drawn))
+    samples = [read_mesh(path) for path in sorted(folder.iterdir())[:SAMPLES]]
+    items = [item for item in organ.scan([options.train])[0] if item.group not in seen]
+    held = [Given(item.id, item.group, organ.load(item).surface) for item in drawn(items, SAMPLES)]
+    result["samples"] = shares(chances(model, samples))
     result["held-out real shapes"] = shares(chances(model, [shape.surface for shape in held]))
     result["test shapes"] = shares(sigmoid(known[[each.kind == GOOD for each in test]]))
     bad = [*refused(Path(options.train)), *refused(Path(options.test))]
@@ -299,10 +299,10 @@ def main() -> None:
 
 def evenly(organ: Any, folder: str, sources: Sequence[str], most: int) -> list[Given]:
     """Return shapes of a curated folder, these sources in turn."""
-    found, _ = good_shapes(organ, [folder], most=10_000, progress=Bars().bar)
-    rows = [[shape for shape in found if shape.id.partition("/")[0] == source] for source in sources]
-    turns = [own[k] for k in range(max(map(len, rows))) for own in rows if k < len(own)]
-    return turns[:most]
+    items, _ = organ.scan([folder])
+    rows = [drawn([each for each in items if each.id.partition("/")[0] == source], most) for source in sources]
+    turns = [own[k] for k in range(most) for own in rows if k < len(own)]
+    return [Given(each.id, each.group, organ.load(each).surface) for each in turns[:most]]
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,8 +3,8 @@
     shapegen curate LITS_COUINAUD --organ liver --out work/curated
     python -m shapegen_organs.make_quality liver --population work/curated --work work/quality
 
-Only livers from LiTS-Couinaud may go in (CC BY-SA 4.0). The file holds measures, coarse fields and points of them, and
-the weights of a small network; no shape can be had from it but a blurred one. Interrupted, it goes on where it was.
+Only livers from LiTS-Couinaud may go in (CC BY-SA 4.0). The file holds their mean shape, measures of them, single
+points of their surfaces without saying whose, and the weights of a small network. Interrupted, it goes on where it was.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where what was made is kept")
     parser.add_argument("--out", type=Path, help="default: beside this module")
     parser.add_argument("--shapes", type=int, default=Lesson().shapes)
+    parser.add_argument("--damaged", type=int, default=Lesson().damaged, help="of how many copies are damaged")
     parser.add_argument("--damages", type=int, default=Lesson().damages, help="damaged copies of each shape")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
@@ -54,7 +55,7 @@ def main() -> None:
         cache=options.work,
         workers=worker_count(options.workers, options.shapes),
         progress=progress,
-        lesson=Lesson(options.shapes, options.damages, options.seed),
+        lesson=Lesson(options.shapes, options.damaged, options.damages, options.seed),
         card={
             "what": "measures of good and damaged livers, and how they are weighed: a score of livers",
             "made_by": f"shapegen {__version__}, python -m shapegen_organs.make_quality",

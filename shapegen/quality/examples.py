@@ -151,7 +151,6 @@ def _make(task: _Task) -> None:
     found = measure(surface, task.template)
     arrays: dict[str, NDArray[Any]] = {
         "values": found.values,
-        "cells": found.cells,
         "cloud": found.cloud,
         "unit": np.array([found.unit_mm]),
     }
@@ -160,4 +159,4 @@ def _make(task: _Task) -> None:
 
 def _read(path: Path) -> Measured:
     arrays = read_arrays(path)
-    return Measured(float(arrays["unit"][0]), arrays["values"], arrays["cells"], arrays["cloud"])
+    return Measured(float(arrays["unit"][0]), arrays["values"], arrays["cloud"])

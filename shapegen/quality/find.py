@@ -30,11 +30,13 @@ class Lesson:
 
     Args:
         shapes: most good shapes.
+        damaged: of how many of these damaged copies are made.
         damages: damaged copies of each.
         seed: of the damages' places and grades, the network and the folds.
     """
 
     shapes: int = 44
+    damaged: int = 13
     damages: int = 6
     seed: int = 0
 
@@ -102,8 +104,7 @@ def learned(
         card: what else to say of it.
     """
     template = template_of(good, cache)
-    ways = ways_in_turn(good, kinds=list(KINDS), each_shape=lesson.damages, seed=lesson.seed)
-    ways += [[Way(GOOD, 0.0, 0)] for _ in failed]
+    ways = ways_of(good, failed, lesson)
     shapes = [*good, *failed]
     contents = [content_of(shape.surface) for shape in shapes]
     path = cache / f"score-{sha256_json([VERSION, asdict(lesson), contents])[:16]}.safetensors"
@@ -121,6 +122,13 @@ def learned(
     model = learn(examples, template, card=said, seed=lesson.seed)
     model.save(path)
     return model
+
+
+def ways_of(good: Sequence[Given], failed: Sequence[Given], lesson: Lesson) -> list[list[Way]]:
+    """Return what is done to each good shape, and then to each failed one; to those that are not damaged nothing is."""
+    chosen = good[: lesson.damaged]
+    ways = ways_in_turn(chosen, kinds=list(KINDS), each_shape=lesson.damages, seed=lesson.seed)
+    return [*ways, *([Way(GOOD, 0.0, 0)] for _ in [*good[lesson.damaged :], *failed])]
 
 
 def template_of(good: Sequence[Given], cache: Path) -> Template:

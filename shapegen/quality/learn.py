@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.quality.examples import Example
-from shapegen.quality.kinds import REMADE
 from shapegen.quality.model import QualityModel, all_evidence
 from shapegen.quality.network import train_network
 from shapegen.quality.pose import Template
@@ -84,6 +83,5 @@ def _unseen_evidence(
 
 
 def _reference(examples: Sequence[Example]) -> Reference:
-    good = [each for each in examples if each.good]
-    remade = [each.measured for each in good if each.kind == REMADE]
-    return Reference.of([each.measured for each in good if each.kind != REMADE], remade)
+    """Keep the good shapes, each as it is and as the way through a mask leaves it."""
+    return Reference.of([each.measured for each in examples if each.good])

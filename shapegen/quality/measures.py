@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from shapegen.quality.pose import Template
 
-VERSION = 1
+VERSION = 2
 """Of the measures: raised whenever one changes, so that what is kept is made anew."""
 SPACING = 1 / 50
 """Of the lattice; 2.3 mm for a liver of 1.5 L."""
@@ -45,9 +45,8 @@ RADII = {"narrow": 0.03, "middle": 0.055, "wide": 0.1}
 AXES = ("left-right", "front-back", "head-foot")
 CURVATURE = (1, 5, 25, 50, 75, 95, 99)
 POINTS = 6000
-CELLS, CELLS_REACH = 24, 1.5
-"""Of the coarse field by which shapes are compared with others: nodes along an axis, and half its side."""
 CLOUD = 768
+"""Surface elements that are kept of a shape."""
 
 Power = Literal[-1, 0, 1]
 
@@ -78,13 +77,11 @@ class Measured:
     Args:
         unit_mm: cube root of the volume.
         values: float64 [len(MEASURES)], in their order.
-        cells: float16 [CELLS^3], softened signed distance within +-MARGIN, for comparing with other shapes.
         cloud: float16 [CLOUD, 8]: places, normals, and mean curvature at the fine and the middle scale.
     """
 
     unit_mm: float
     values: NDArray[np.float64]
-    cells: NDArray[np.float16]
     cloud: NDArray[np.float16]
 
 
@@ -99,8 +96,10 @@ def _described() -> Iterator[Measure]:
     for name in RADII:
         yield Measure(f"thin-{name}", f"volume of {name} parts", "%", least=0.05)
         yield Measure(f"thin-{name}-reach", f"reach of {name} parts", "mm", 1, 0.01)
+        yield Measure(f"thin-{name}-slender", f"slenderness of {name} parts", "reach^3/volume", least=0.3)
         yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%", least=0.05)
         yield Measure(f"gaps-{name}-depth", f"depth of {name} gaps", "mm", 1, 0.01)
+        yield Measure(f"gaps-{name}-slender", f"slenderness of {name} gaps", "depth^3/volume", least=0.3)
     for name in SCALES:
         for percent in CURVATURE:
             text = f"{name} curvature, {percent} % quantile"
@@ -158,7 +157,7 @@ def measure(surface: Surface, template: Template) -> Measured:
         found |= _relief(name, lattice, levels[name], surfaces[name])
     found |= _planes(surfaces["fine"]) | _form(lattice, surfaces) | _integrity(surface)
     values = np.array([found[name] for name in NAMES])
-    return Measured(pose.unit_mm, values, _cells(levels["coarse"]), _cloud(levels, surfaces["fine"]))
+    return Measured(pose.unit_mm, values, _cloud(levels, surfaces["fine"]))
 
 
 def _topology(lattice: DistanceLattice) -> dict[str, float]:
@@ -190,7 +189,21 @@ def _narrow_parts(lattice: DistanceLattice) -> dict[str, float]:
             found[f"{part}-{name}"] = 100 * float(beyond.sum()) / float(inside.sum())
             reach = max(0.0, float(away[of].max()) - radius)
             found[f"{part}-{name}-{'reach' if part == 'thin' else 'depth'}"] = reach
+            found[f"{part}-{name}-slender"] = _slenderness(beyond, away - radius, step)
     return found
+
+
+def _slenderness(parts: NDArray[np.bool_], reach: NDArray[np.float64], step: float) -> float:
+    """Return reach^3 / volume of the most slender connected part: 3 / pi (length / radius)^2 of a cone, and less than 1
+    of a sharp edge or a fissure; 0 where there is none."""
+    from scipy.ndimage import label, maximum
+
+    labels, count = label(parts, structure=np.ones((3, 3, 3), dtype=bool))
+    if not count:
+        return 0.0
+    numbers = np.arange(1, count + 1)
+    volumes = np.bincount(labels.ravel(), minlength=count + 1)[1:] * step**3
+    return float((np.maximum(maximum(reach, labels, numbers), 0) ** 3 / volumes).max())
 
 
 def _relief(name: str, lattice: DistanceLattice, level: DistanceLattice, smooth: Surface) -> dict[str, float]:
@@ -258,16 +271,6 @@ def _integrity(surface: Surface) -> dict[str, float]:
     checks = (mesh_checks.open_edges, mesh_checks.non_manifold, mesh_checks.flipped, mesh_checks.internal_faces)
     found = {name: value for check in checks for name, value in check(evidence).items()}
     return {name: found[name] for name in INTEGRITY}
-
-
-def _cells(coarse: DistanceLattice) -> NDArray[np.float16]:
-    from scipy.ndimage import map_coordinates
-
-    axis = np.linspace(-CELLS_REACH, CELLS_REACH, CELLS)
-    nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")).reshape(3, -1)
-    places = (nodes - coarse.origin[:, None]) / coarse.spacing
-    field = map_coordinates(coarse.distance, places, order=1, mode="constant", cval=MARGIN)
-    return np.asarray(np.clip(field, -MARGIN, MARGIN), dtype=np.float16)
 
 
 def _cloud(levels: dict[str, DistanceLattice], fine: Surface) -> NDArray[np.float16]:

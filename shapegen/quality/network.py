@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from shapegen.quality.measures import CLOUD, Measured
 
 WIDTH = 48
-SHOWN = 256
+SHOWN = 128
 """Elements of a cloud that are looked at in one step of training, another draw each time."""
 BATCH = 32
-STEPS = 400
-RATE = 3e-3
+STEPS = 150
+RATE = 5e-3
 _SCALES = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1])
 """Of places, normals and curvatures, so that all are about 1."""
 

@@ -46,7 +46,7 @@ def good_shapes(
         found += _of_run(Path(folder))
     data = [source for source in sources if not is_run(source)]
     items, unusable = organ.scan(data) if data else ([], [])
-    chosen = _drawn([*found, *items], most)
+    chosen = drawn([*found, *items], most)
     with progress("reading the population", len(chosen)) as advance:
         shapes: list[Given] = []
         for each in chosen:
@@ -72,7 +72,7 @@ def _of_run(folder: Path) -> list[Given]:
     return [Given(shape.id, shape.group, shape.surface()) for shape in Population.load(folder / "prepare").of("train")]
 
 
-def _drawn(shapes: Sequence[Given | Item], most: int) -> list[Given | Item]:
+def drawn(shapes: Sequence[Given | Item], most: int) -> list[Given | Item]:
     """Return at most so many shapes of different patients."""
     ordered = sorted(shapes, key=lambda each: derived_seed(0, "drawn", each.id))
     return list({each.group: each for each in reversed(ordered)}.values())[::-1][:most]

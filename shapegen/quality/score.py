@@ -28,9 +28,6 @@ OUTSIDE = 2.5
 REASONS = 3
 TEXTS = {
     "joint": "its numbers do not go together as those of good shapes do",
-    "field": "its form has parts that no good shape has",
-    "field-axes": "its form as a whole is an extreme one",
-    "neighbours": "no good shape is like it",
     "elements-50": "much of its surface lies or runs as no good shape's does",
     "elements-90": "parts of its surface lie or run as no good shape's do",
     "elements-99": "a small part of its surface lies or runs as no good shape's does",
