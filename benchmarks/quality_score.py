@@ -72,12 +72,12 @@ FAMILIES = {
 GRADES = (0.1, 0.5, 0.9)
 LADDERS = 3
 """Kinds of damage for each test shape, each at all grades and at the same place."""
-NULLED = 6
+NULLED = 4
 """Test shapes on which the checks of `shapegen curate` are run; they take three times as long as the score."""
-MOVED = 12
+MOVED = 8
 CLOSED = ("cut-by-plane", "holes", "spikes", "ragged", "staircase", "merged", "melted", "crumbs")
 """Damages after which a surface can still be made of other triangles."""
-SAMPLES, STRAYS = 40, 24
+SAMPLES, STRAYS = 24, 12
 
 
 def ladders(shapes: Sequence[Given], *, seed: int) -> list[list[Way]]:

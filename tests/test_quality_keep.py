@@ -44,14 +44,18 @@ def kept(keeper, count, seed=3):
     return list(keeper.kept(generator, count, seed=seed, resolution=RESOLUTION, progress=lambda number: None))
 
 
+def numbers(keeper, count):
+    return [each.number for each in kept(keeper, count)]
+
+
 def test_kept_ones_are_the_generators_own_draws_that_pass(by_volume):
     plain = volumes(40)
     limit = float(np.median(plain))
     keeper = by_volume(limit)
     found = kept(keeper, 8)
     expected = [number for number, volume in enumerate(plain) if volume > limit][:8]
-    assert [number for number, *_ in found] == expected
-    assert [signed_volume(sample.surface) / 1000 for *_, sample, _ in found] == pytest.approx(
+    assert [each.number for each in found] == expected
+    assert [signed_volume(each.sample.surface) / 1000 for each in found] == pytest.approx(
         [plain[number] for number in expected]
     )
     said = keeper.to_json()
@@ -63,14 +67,12 @@ def test_kept_ones_are_the_generators_own_draws_that_pass(by_volume):
 
 def test_asking_for_fewer_gives_the_first_of_them(by_volume):
     limit = float(np.median(volumes(40)))
-    assert [number for number, *_ in kept(by_volume(limit), 3)] == [number for number, *_ in kept(by_volume(limit), 6)][
-        :3
-    ]
+    assert numbers(by_volume(limit), 3) == [number for number, *_ in kept(by_volume(limit), 6)][:3]
 
 
 def test_everything_good_is_kept_and_nothing_drawn_in_vain(by_volume):
     keeper = by_volume(0.0)
-    assert [number for number, *_ in kept(keeper, 5)] == [0, 1, 2, 3, 4]
+    assert numbers(keeper, 5) == [0, 1, 2, 3, 4]
     assert (keeper.drawn, keeper.dropped) == (5, [])
 
 
@@ -97,5 +99,5 @@ def test_an_empty_draw_is_dropped(by_volume, monkeypatch):
 
     monkeypatch.setattr(type(generator), "mesh", mesh)
     keeper = by_volume(0.0)
-    assert [number for number, *_ in kept(keeper, 2)] == [1, 2]
+    assert numbers(keeper, 2) == [1, 2]
     assert keeper.dropped[0]["reasons"] == ["it is empty"]

@@ -108,12 +108,8 @@ def _say_dropped(drawn: dict[str, Any], wanted: int) -> None:
     """Say how many draws were not good enough, and why."""
     if "quality" not in drawn:
         return
-    from collections import Counter
-
     quality, kept = drawn["quality"], len(drawn["samples"])
-    counts = Counter(row["measure"] for row in quality["dropped"])
-    why = ", ".join(f"{number} for {name}" for name, number in counts.most_common(4))
-    text = f"kept {kept} of {quality['drawn']} draws" + (f", dropped {len(quality['dropped'])}: {why}" if why else "")
-    typer.echo(text, err=True)
+    dropped = f", dropped {len(quality['dropped'])}: {quality['why']}" if quality["dropped"] else ""
+    typer.echo(f"kept {kept} of {quality['drawn']} draws{dropped}", err=True)
     if kept < wanted:
         typer.echo(f"warning: asked for {wanted} shapes of quality {quality['least']:g}, found {kept}", err=True)

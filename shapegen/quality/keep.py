@@ -20,6 +20,25 @@ TRIES = 10
 """Draws for each shape that is wanted, at most."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """A draw that is good enough.
+
+    Args:
+        number: of the draw.
+        code: [tokens, width].
+        scale: [], mm.
+        sample: its mesh.
+        score: why it is kept.
+    """
+
+    number: int
+    code: Tensor
+    scale: Tensor
+    sample: Sample
+    score: Score
+
+
 @dataclass(slots=True, eq=False)
 class Keeper:
     """What is good enough, and what was not.
@@ -38,10 +57,10 @@ class Keeper:
 
     def kept(
         self, generator: Generator, count: int, *, seed: int, resolution: int, progress: Callable[[int], None]
-    ) -> Iterator[tuple[int, Tensor, Tensor, Sample, Score]]:
-        """Yield number, code [tokens, width], scale [] in mm, sample and score of each draw that is good enough, until
-        there are `count`, or `TRIES` times as many were drawn. Draw i is draw i of `Generator.codes`, also if earlier
-        ones are dropped.
+    ) -> Iterator[Kept]:
+        """Yield draws that are good enough until there are `count`, or until `TRIES` times as many were drawn.
+
+        Draw i is draw i of `Generator.codes`, also where earlier ones are dropped.
 
         Raises:
             QualityNotReachedError: none was good enough.
@@ -61,7 +80,7 @@ class Keeper:
                     continue
                 found += 1
                 progress(1)
-                yield number, code, scale, sample, score
+                yield Kept(number, code, scale, sample, score)
                 if found == count:
                     return
         if not found:
@@ -97,5 +116,6 @@ class Keeper:
             "least": self.least,
             "drawn": self.drawn,
             "dropped": list(self.dropped),
+            "why": self.reasons(),
             "model": dict(self.model.card),
         }

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 OUTSIDE = 2.5
 """Standard deviations of good shapes from their median, beyond which a number is given as a reason."""
+WEIGHTY = 1.0
+"""Part of the logit from which evidence on the form as a whole is given as a reason."""
 REASONS = 3
 TEXTS = {
     "joint": "its numbers do not go together as those of good shapes do",
@@ -199,9 +201,11 @@ def _reasons(
         unit = f" {measure_.unit}" if measure_.unit else ""
         text = f"{measure_.text} {value:.3g}{unit}, good ones {low:.3g} to {high:.3g}"
         found.append(Reason(measure_.name, text, value, low, high, measure_.unit))
-    summary = (*SUMMARY, "network")
-    whole = sorted(zip(weight[len(names) :], summary, strict=True), reverse=True)
-    found += [Reason(name, TEXTS[name]) for own, name in whole if own > 1.0]
+    whole = sorted(zip(weight[len(names) :], (*SUMMARY, "network"), strict=True), reverse=True)
+    for own, name in whole:
+        # Where nothing single is out of range, what weighs most is told, however little that is.
+        if own > WEIGHTY or (own > 0 and not found):
+            found.append(Reason(name, TEXTS[name]))
     return tuple(found[:REASONS])
 
 

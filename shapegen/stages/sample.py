@@ -90,9 +90,9 @@ def draw(
     elif keeper is not None:
         with run.progress("drawing and judging", count) as advance:
             made = list(keeper.kept(generator, count, seed=seed, resolution=resolution, progress=advance))
-        numbers, samples = [each[0] for each in made], [each[3] for each in made]
-        codes, scales = torch.stack([each[1] for each in made]), torch.stack([each[2] for each in made])
-        probabilities = [each[4].probability for each in made]
+        numbers, samples = [each.number for each in made], [each.sample for each in made]
+        codes, scales = torch.stack([each.code for each in made]), torch.stack([each.scale for each in made])
+        probabilities = [each.score.probability for each in made]
         asked = {"quality": keeper.to_json()}
     else:
         with run.progress("drawing latents", count) as advance:
