@@ -70,8 +70,9 @@ class Organ(Protocol):
     """A source of shapes. Files are read in parallel, so it must survive being sent to another process.
 
     An organ may also have `pretrained: Path | None`, the folder of a generator that it brings along
-    (`shapegen.pretrained`), and `thresholds: Mapping[str, float]`, its own limits of the checks of
-    `shapegen.curation`, by their names.
+    (`shapegen.pretrained`), `thresholds: Mapping[str, float]`, its own limits of the checks of
+    `shapegen.curation`, by their names, and `quality: Path | None`, the score of its shapes
+    (`shapegen.quality.model`).
     """
 
     unit: Literal["mm"]

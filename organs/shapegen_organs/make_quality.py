@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 SHIPPED = "lits-couinaud"
-STRAYS = 24
+STRAYS = 12
 
 
 def main() -> None:
