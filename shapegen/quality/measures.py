@@ -60,7 +60,8 @@ class Measure:
         text: for a user.
         unit: as a user reads it.
         power: of the cube root of the volume that makes the unit: 1 for mm.
-        least: standard deviation of good shapes that is believed at least, as measured.
+        least: standard deviation of good shapes that is believed at least, on the working scale.
+        logarithmic: whether that is log(1 + value); else it is the value.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Measure:
     unit: str
     power: Power = 0
     least: float = 1e-3
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,20 +88,24 @@ class Measured:
 
 
 def _described() -> Iterator[Measure]:
-    yield Measure("volume", "volume", "mL", least=1.0)
+    yield Measure("volume", "volume", "mL", least=0.05, logarithmic=True)
     yield Measure("misfit", "distance from the mean shape", "mm", 1)
-    yield Measure("mirrored", "fit as it is against its mirror image", "log ratio")
-    yield Measure("loose", "volume in loose pieces", "%", least=0.1)
-    yield Measure("pieces", "loose pieces", "", least=0.5)
-    yield Measure("cavities", "volume of cavities", "%", least=0.1)
-    yield Measure("tunnels", "tunnels through it", "", least=0.5)
+    yield Measure("mirrored", "fit as it is against its mirror image", "log ratio", least=0.1)
+    yield Measure("loose", "volume in loose pieces", "%", least=0.1, logarithmic=True)
+    yield Measure("pieces", "loose pieces", "", least=0.35, logarithmic=True)
+    yield Measure("cavities", "volume of cavities", "%", least=0.1, logarithmic=True)
+    yield Measure("tunnels", "tunnels through it", "", least=0.35, logarithmic=True)
     for name in RADII:
-        yield Measure(f"thin-{name}", f"volume of {name} parts", "%", least=0.05)
+        yield Measure(f"thin-{name}", f"volume of {name} parts", "%", least=0.05, logarithmic=True)
         yield Measure(f"thin-{name}-reach", f"reach of {name} parts", "mm", 1, 0.01)
-        yield Measure(f"thin-{name}-slender", f"slenderness of {name} parts", "reach^3/volume", least=0.3)
-        yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%", least=0.05)
+        yield Measure(
+            f"thin-{name}-slender", f"slenderness of {name} parts", "reach^3/volume", least=0.3, logarithmic=True
+        )
+        yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%", least=0.05, logarithmic=True)
         yield Measure(f"gaps-{name}-depth", f"depth of {name} gaps", "mm", 1, 0.01)
-        yield Measure(f"gaps-{name}-slender", f"slenderness of {name} gaps", "depth^3/volume", least=0.3)
+        yield Measure(
+            f"gaps-{name}-slender", f"slenderness of {name} gaps", "depth^3/volume", least=0.3, logarithmic=True
+        )
     for name in SCALES:
         for percent in CURVATURE:
             text = f"{name} curvature, {percent} % quantile"
@@ -112,16 +118,16 @@ def _described() -> Iterator[Measure]:
         yield Measure(f"relief-{name}-high", f"deepest point below the {name} surface", "mm", 1)
         yield Measure(f"area-{name}", f"area of the {name} surface over a cube's side", "")
     yield Measure("cap", "share of the surface in one plane beyond a smooth shape's", "%", least=0.3)
-    yield Measure("cap-found", "share of the surface in a plane with a sharp rim", "%", least=0.3)
+    yield Measure("cap-found", "share of the surface in a plane with a sharp rim", "%", least=0.3, logarithmic=True)
     yield Measure("terraces", "rise and fall of the slope with height", "of 1/2")
     for percent in (2, 10, 50, 90):
-        yield Measure(f"thickness-{percent:02d}", f"thickness, {percent} % quantile", "mm", 1)
+        yield Measure(f"thickness-{percent:02d}", f"thickness, {percent} % quantile", "mm", 1, 0.01)
     yield Measure("sphericity", "sphericity", "")
     yield Measure("convexity", "convexity", "")
     for axis in AXES:
-        yield Measure(f"extent-{axis}", f"extent {axis}", "mm", 1)
+        yield Measure(f"extent-{axis}", f"extent {axis}", "mm", 1, 0.02)
     for name, text in INTEGRITY.items():
-        yield Measure(name, text, "%", least=0.02)
+        yield Measure(name, text, "%", least=0.02, logarithmic=True)
 
 
 INTEGRITY = {
@@ -133,6 +139,12 @@ INTEGRITY = {
 """Of the mesh as it was read; 0 of every closed and oriented one."""
 MEASURES = tuple(_described())
 NAMES = tuple(each.name for each in MEASURES)
+_LOGARITHMIC = np.array([each.logarithmic for each in MEASURES])
+
+
+def working(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return measures [n, len(MEASURES)] on the scale on which they are compared."""
+    return np.where(_LOGARITHMIC, np.log1p(np.maximum(values, 0)), values)
 
 
 def measure(surface: Surface, template: Template) -> Measured:

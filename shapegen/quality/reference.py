@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.quality.measures import MEASURES, Measured
+from shapegen.quality.measures import MEASURES, Measured, working
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -22,8 +22,9 @@ ELEMENT_WEIGHTS = np.array([4.0, 4.0, 4.0, 1.0, 1.0, 1.0, 0.08, 0.12])
 """Of place (a quarter of the root of the volume is 1), normal and curvatures, so that they count alike."""
 SUMMARY = ("joint", "elements-50", "elements-90", "elements-99")
 """Evidence beside that of each measure."""
-_DECILE = 1.2816
-"""Of the normal distribution, in standard deviations."""
+_ENDS = (0.9, 0.975)
+_NORMAL = np.array([1.2816, 1.96])
+"""These quantiles of the normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,12 +70,12 @@ class Judge:
         from scipy.spatial import cKDTree
         from sklearn.covariance import ledoit_wolf
 
-        middle = np.median(reference.values, axis=0)
-        low, high = np.quantile(reference.values, (0.1, 0.9), axis=0)
+        values = working(reference.values)
+        middle = np.median(values, axis=0)
+        ends = np.quantile(values, (*(1 - np.array(_ENDS)), *_ENDS), axis=0)
         least = np.array([each.least for each in MEASURES])
-        below = np.maximum((middle - low) / _DECILE, least)
-        above = np.maximum((high - middle) / _DECILE, least)
-        z = _deviations(reference.values, middle, below, above).clip(-4, 4)
+        below, above = (np.maximum(side, least) for side in _spreads(np.abs(ends - middle)))
+        z = _deviations(values, middle, below, above).clip(-4, 4)
         covariance = ledoit_wolf(z, assume_centered=True)[0]
         size, vectors = np.linalg.eigh(covariance)
         tree = cKDTree(reference.elements.astype(np.float64) * ELEMENT_WEIGHTS)
@@ -83,7 +84,7 @@ class Judge:
 
     def deviations(self, values: Array) -> Array:
         """Return how many standard deviations of good shapes each number [n, d] lies from their median, signed."""
-        return _deviations(values, self.middle, self.below, self.above)
+        return _deviations(working(values), self.middle, self.below, self.above)
 
     def evidence(self, shapes: Sequence[Measured]) -> Array:
         """Return [n, d + len(SUMMARY)]: deviations of every measure, signed, and the summary's numbers."""
@@ -96,6 +97,13 @@ class Judge:
         """Return the median and the 90 and 99 % quantiles of how far surface elements are from the nearest good one."""
         distance, _ = self.tree.query(shape.cloud.astype(np.float64) * ELEMENT_WEIGHTS)
         return np.asarray(np.percentile(distance, (50, 90, 99)))
+
+
+def _spreads(apart: Array) -> tuple[Array, Array]:
+    """Return standard deviations [d] below and above the median from how far the quantiles [4, d] lie from it: what the
+    wider of two quantiles would have in a normal distribution, so that a heavy tail counts."""
+    below, above = apart[:2] / _NORMAL[:, None], apart[2:] / _NORMAL[:, None]
+    return below.max(axis=0), above.max(axis=0)
 
 
 def _deviations(values: Array, middle: Array, below: Array, above: Array) -> Array:

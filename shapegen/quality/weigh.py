@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-PENALTY = 0.02
-"""Of the squared weights, beside the mean log loss."""
+PENALTY, GENERAL = 1e-2, 1e-3
+"""Of the squared weights of single measures, and of the summary and the largest few, beside the mean log loss: what
+knows nothing of kinds is believed more easily, as it says as much of those that nobody has seen."""
 PRIOR = 0.5
 """Share of good shapes before anything is known of one."""
+FARTHEST = 20.0
+"""Standard deviations, beyond which nothing is worse."""
 TOP = (1, 4, 16)
 """How many of the largest deviations are averaged, whichever measures they are of: they speak of any damage."""
 
@@ -60,7 +63,8 @@ def strengths(evidence: Array, middle: Array, spread: Array) -> Array:
     count = evidence.shape[1] - len(middle)
     each = np.log1p(np.abs(evidence[:, :count]))
     summary = np.log1p(np.maximum((evidence[:, count:] - middle) / spread, 0))
-    ordered = np.sort(each, axis=1)[:, ::-1]
+    # Not their logarithms: one number that is far off, such as the volume of a wrong unit, is enough.
+    ordered = np.sort(np.minimum(np.abs(evidence[:, :count]), FARTHEST), axis=1)[:, ::-1]
     top = np.stack([ordered[:, :number].mean(axis=1) for number in TOP], axis=1)
     return np.concatenate([each, summary, top], axis=1)
 
@@ -81,14 +85,16 @@ def fit_weigher(evidence: Array, good: NDArray[np.bool_], weights: Array, *, sum
     spread = np.maximum((np.quantile(own, 0.9, axis=0) - middle) / 1.2816, 1e-9)
     strength = strengths(evidence, middle, spread)
     signs = np.where(good, 1.0, -1.0)
+    count = evidence.shape[1] - summaries
+    penalty = np.where(np.arange(strength.shape[1]) < count, PENALTY, GENERAL)
 
     def loss(values: Array) -> tuple[float, Array]:
         margin = signs * (values[0] - strength @ values[1:])
         slope = -weights * signs * _sigmoid(-margin)
         gradient = np.concatenate([[slope.sum()], -strength.T @ slope]) / weights.sum()
-        gradient[1:] += 2 * PENALTY * values[1:] / len(values)
+        gradient[1:] += 2 * penalty * values[1:]
         value = float((weights * np.logaddexp(0, -margin)).sum() / weights.sum())
-        return value + PENALTY * float((values[1:] ** 2).sum()) / len(values), gradient
+        return value + float((penalty * values[1:] ** 2).sum()), gradient
 
     start = np.full(strength.shape[1] + 1, 0.01)
     bounds = [(None, None), *[(0.0, None)] * strength.shape[1]]
