@@ -34,12 +34,14 @@ from shapegen.curation.raw import Evidence, RawShape
 from shapegen.curation.triage import Rules
 from shapegen.curation.verdicts import SEVERITY, worst
 from shapegen.data.repair import surface_from_mesh
+from shapegen.discovery import discover
 from shapegen.errors import UnusableItemError
 from shapegen.generator import load_generator
 from shapegen.geometry.export import read_mesh
 from shapegen.geometry.surface import Surface
 from shapegen.metrics.smoothed import distance_lattice
 from shapegen.metrics.statistics import wilson_interval
+from shapegen.pretrained import pretrained_organ
 from shapegen.progress import Bars
 from shapegen.quality.examples import GOOD, Example, Given, Way, make_examples
 from shapegen.quality.find import Lesson, template_of, ways_of
@@ -75,12 +77,12 @@ FAMILIES = {
 GRADES = (0.1, 0.5, 0.9)
 LADDERS = 3
 """Kinds of damage for each test shape, each at all grades and at the same place."""
-NULLED = 3
+NULLED = 2
 """Test shapes on which the checks of `shapegen curate` are run; they take several times as long as the score."""
-MOVED = 8
+MOVED = 6
 CLOSED = ("cut-by-plane", "holes", "spikes", "ragged", "staircase", "merged", "melted", "crumbs")
 """Damages after which a surface can still be made of other triangles."""
-SAMPLES, STRAYS = 24, 12
+SAMPLES, STRAYS = 16, 12
 
 
 def ladders(shapes: Sequence[Given], *, seed: int) -> list[list[Way]]:
@@ -243,7 +245,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="run on the first, whose samples are scored")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--source", action="append", required=True, help="of the second folder; several, in turn")
-    parser.add_argument("--shapes", type=int, default=9, help="of the second folder")
+    parser.add_argument("--shapes", type=int, default=10, help="of the second folder")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality_score.json"))
     options = parser.parse_args()
@@ -251,7 +253,9 @@ def main() -> None:
     cache, workers = options.work, options.workers
     good, _ = good_shapes(organ, [options.train], most=lesson.shapes, progress=bar)
     template = template_of(good, cache)
-    failed = strays(load_generator(open_run(options.run), needed_by="strays"), STRAYS, seed=0)
+    catalog = discover()
+    pretrained = pretrained_organ(catalog, "liver")
+    failed = strays(pretrained.generator(pretrained.run(catalog)), STRAYS, seed=0)
     seen = {shape.group for shape in good}
     made = make_examples(
         [*good, *failed], ways_of(good, failed, lesson), template, cache=cache, workers=workers, progress=bar
@@ -292,12 +296,14 @@ def main() -> None:
     volume = np.stack([each.measured.values[NAMES.index("volume")] for each in test])
     usual = np.log([each.measured.values[NAMES.index("volume")] for each in train if each.good])
     result["null: volume alone"] = auc(np.abs(np.log(volume) - np.median(usual)), ~fine, groups)
+    keep(options.out, result)
     severity, nulled, patients = checks_alone(others[:NULLED], own[:NULLED])
     result["null: checks of curate"] = auc(np.array(severity), ~np.array(nulled), patients)
     same = np.array([each.id in {shape.id for shape in others[:NULLED]} for each in test])
     result["the score on the same, left out"] = auc(
         -logits[same], ~fine[same], [groups[k] for k in np.flatnonzero(same)]
     )
+    keep(options.out, result)
     result["steady"] = steadiness(model, others[:MOVED])
     folder = options.run / "sample" / "meshes"
     samples = [read_mesh(path) for path in sorted(folder.iterdir())[:SAMPLES]]
@@ -306,7 +312,8 @@ def main() -> None:
     result["samples"] = shares(chances(model, samples))
     result["held-out real shapes"] = shares(chances(model, [shape.surface for shape in held]))
     result["test shapes"] = shares(sigmoid(known[[each.kind == GOOD for each in test]]))
-    bad = refused(Path(options.test))
+    keep(options.out, result)
+    bad = refused(Path(options.test))[:SAMPLES]
     result["refused by sorting"] = shares(chances(model, [shape.surface for shape in bad]))
     keep(options.out, result)
 

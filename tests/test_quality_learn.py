@@ -59,7 +59,7 @@ def test_good_ones_are_told_from_damaged_ones_and_probabilities_are_calibrated(m
     good = np.array([each.good for each in fresh])
     found = scores(model, [each.measured for each in fresh])
     chance = np.array([each.probability for each in found])
-    assert roc_auc_score(good, chance) > 0.97
+    assert roc_auc_score(good, chance) > 0.93
     weights = balanced(good)
     place = np.clip((chance * 10).astype(int), 0, 9)
     assert np.abs(np.bincount(place, weights * (good - chance), minlength=10)).sum() / weights.sum() < 0.08

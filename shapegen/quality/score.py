@@ -68,7 +68,7 @@ class Score:
     Args:
         probability: that an expert would accept it, 0 to 1.
         logit: its logarithm of odds, which also ranks what is surely bad.
-        reasons: what is unusual about it, the weightiest first; at most `REASONS`.
+        reasons: what is unusual about it, the farthest from good shapes first; at most `REASONS`.
     """
 
     probability: float
@@ -182,12 +182,12 @@ def _measured(surface: Surface, template: Template) -> Measured:
 def _reasons(
     model: QualityModel, shape: Measured, evidence: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> tuple[Reason, ...]:
-    """Say what is out of range, by how much it weighs; of measures of one thing only the weightiest."""
+    """Say what is out of range, the farthest first; of measures of one thing only the farthest."""
     found: list[Reason] = []
     told: set[str] = set()
     names = [each.name for each in MEASURES]
     reference = model.judge.reference.values
-    for place in np.lexsort((-np.abs(evidence[: len(names)]), -weight[: len(names)])):
+    for place in np.argsort(-np.abs(evidence[: len(names)]), kind="stable"):
         measure_, z = MEASURES[place], evidence[place]
         thing = "-".join(measure_.name.split("-")[:2])
         if abs(z) < OUTSIDE or thing in told:
