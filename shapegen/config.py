@@ -223,7 +223,9 @@ class EvaluateConfig(Config):
 class RunConfig(Config):
     """Everything that decides a run's result."""
 
-    preset: Literal["smoke", "few", "cpu", "paper"] = Field(default="cpu", description="The defaults to start from.")
+    preset: Literal["micro", "smoke", "few", "cpu", "paper"] = Field(
+        default="cpu", description="The defaults to start from."
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of every random number of the run.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where tensors are computed.")
     threads: int = Field(default=0, ge=0, description="Threads of torch; 0: as torch decides.")

@@ -6,6 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # some seconds of work on one core, from 8 shapes of the embedded population: small enough to be killed 200 times
+    "micro": {
+        "prepare": {"limit": 8, "samples": 1000, "workers": 1},
+        "inr": {"name": "siren", "width": 16, "depth": 2},
+        "weight_space": {"name": "subspace", "size": 4, "steps": 40, "points": 64, "blends": 8, "encode_steps": 10},
+        "fit": {"refine_steps": 5, "refine_points": 64, "refine_learning_rate": 3e-4, "reconstruct_train": 1},
+        "denoiser": {"name": "transformer", "width": 32, "depth": 1, "heads": 2},
+        "diffusion": {"steps": 40, "batch": 16, "evaluate_every": 20, "sampler_steps": 4},
+        "detail": {"use": False},
+        "sample": {"count": 3, "resolution": 24},
+        "metrics": ["volume-iou", "mmd"],
+        "evaluate": {"points": 64, "resolution": 24, "bootstrap": 20, "null_draws": 5},
+    },
     # half a minute on 2 cores, from 40 shapes of the embedded population to the report: that all works, not quality
     "smoke": {
         "prepare": {"limit": 40, "samples": 6000},

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapegen.errors import CorruptFileError
+from shapegen.seal import is_whole, sealed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,31 +48,53 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path}: expected JSON ({error}); delete the file to have it made again") from error
 
 
+def keep_json(path: Path, data: Any) -> Any:
+    """Write JSON with its hash, for whoever goes on after a kill; return it as `kept_json` will read it."""
+    plain = json.loads(json.dumps(data, sort_keys=True, allow_nan=False))
+    write_json(path, {"data": plain, "sha256": sha256_json(plain)})
+    return plain
+
+
+def kept_json(path: Path) -> Any:
+    """Read what `keep_json` wrote; None where there is nothing or it is damaged, so that it is made again."""
+    try:
+        kept = read_json(path)
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    whole = isinstance(kept, dict) and "data" in kept and kept.get("sha256") == sha256_json(kept["data"])
+    return kept["data"] if whole else None
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write torch tensors as safetensors."""
+    """Write torch tensors as safetensors, with a hash by which reading finds damage; equal data are equal files."""
     from safetensors.torch import save
 
     data = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(data, dict(metadata) if metadata else None))
+    write_bytes(path, sealed(save(data), metadata))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read safetensors as torch tensors on the CPU.
 
     Raises:
-        CorruptFileError: the file is truncated or not safetensors.
+        CorruptFileError: the file is truncated, not safetensors, or not what was written.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    found: dict[str, Tensor] = _read(path, load_file)
+    return found
+
+
+def kept_tensors(path: Path) -> dict[str, Tensor] | None:
+    """Read what an interrupted loop left; None where there is nothing or it is damaged, so that it is made again."""
     try:
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        return read_tensors(path)
+    except (FileNotFoundError, CorruptFileError):
+        return None
 
 
 def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -80,31 +103,53 @@ def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
-    """Write numpy arrays as safetensors, without importing torch."""
+    """Write numpy arrays as `write_tensors` does, without importing torch."""
     import numpy as np
     from safetensors.numpy import save
 
     data = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    write_bytes(path, save(data, dict(metadata) if metadata else None))
+    write_bytes(path, sealed(save(data), metadata))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read safetensors as numpy arrays, without importing torch.
 
     Raises:
-        CorruptFileError: the file is truncated or not safetensors.
+        CorruptFileError: the file is truncated, not safetensors, or not what was written.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    found: dict[str, np.ndarray] = _read(path, load_file)
+    return found
+
+
+def is_kept(path: Path, key: str) -> bool:
+    """Tell whether a whole safetensors file lies there that was written with `{"key": key}` as its metadata."""
+    from safetensors import safe_open
+
+    def told(place: Path) -> str | None:
+        with safe_open(place, "numpy") as file:
+            return (file.metadata() or {}).get("key")
+
     try:
-        return load_file(path)
+        return path.is_file() and _read(path, told) == key
+    except CorruptFileError:
+        return False
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        whole = is_whole(path)
+        found = read(path)
     except (SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> CorruptFileError:
-    return CorruptFileError(f"{path}: not readable as safetensors ({error}); delete it to have it made again")
+        raise CorruptFileError(
+            f"{path}: not readable as safetensors ({error}); delete it to have it made again"
+        ) from error
+    if not whole:
+        raise CorruptFileError(f"{path}: its content is not what was written; delete it to have it made again")
+    return found
 
 
 def sha256_file(path: Path) -> str:

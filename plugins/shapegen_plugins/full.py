@@ -16,7 +16,7 @@ from shapegen.inr.fitting import FitSettings, fit_weights
 from shapegen.inr.layout import ParameterLayout, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
 from shapegen.protocols import ExactInr, Log
-from shapegen.store import read_tensors, write_tensors
+from shapegen.store import kept_tensors, write_tensors
 
 if TYPE_CHECKING:
     from shapegen_plugins.weight_spaces import FullConfig
@@ -81,8 +81,8 @@ class Full:
         if isinstance(self.inr, ExactInr):
             return
         shared = checkpoint / "start.safetensors"
-        if shared.exists():
-            self.start = read_tensors(shared)["start"]
+        if (kept := kept_tensors(shared)) is not None:
+            self.start = kept["start"]
             return
         samples = load_samples(shapes[: self.config.start_shapes])
         order = torch.randperm(samples.distances.numel(), generator=torch.Generator().manual_seed(seed))
@@ -102,8 +102,9 @@ class Full:
         done: list[Tensor] = []
         for first in range(0, len(shapes), 16):
             part = checkpoint / f"weights-{first:06d}.safetensors" if checkpoint else None
-            if part and part.exists():
-                done.append(read_tensors(part)["weights"])
+            kept = kept_tensors(part) if part else None
+            if kept is not None:
+                done.append(kept["weights"])
                 continue
             samples = load_samples(shapes[first : first + 16]).to(device)
             settings = self._settings(self.config.steps)

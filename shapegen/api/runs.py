@@ -38,7 +38,7 @@ def learn(
         out: the run folder; None: `runs/<organ>`.
         organ, generator, denoiser, inr, weight_space, metrics: names of plugins, as `list_plugins` gives them.
         data: `PATH[:PRESET]`, several; none: the organ's embedded population.
-        preset: "smoke", "few", "cpu" or "paper".
+        preset: "micro", "smoke", "few", "cpu" or "paper".
         config: a YAML or TOML file.
         settings: further values as in such a file, such as `{"denoiser": {"name": "transformer", "depth": 6}}`.
         seed: the run's seed.

@@ -14,6 +14,7 @@ import typer
 
 
 class Preset(StrEnum):
+    micro = "micro"
     smoke = "smoke"
     few = "few"
     cpu = "cpu"

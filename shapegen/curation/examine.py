@@ -13,7 +13,8 @@ import numpy as np
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Surface, area, is_closed, is_oriented, signed_volume
 from shapegen.parallel import each
-from shapegen.store import read_arrays, read_json, write_arrays, write_json
+from shapegen.seal import is_whole
+from shapegen.store import keep_json, kept_json, read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from shapegen.curation.check import Check
@@ -51,7 +52,7 @@ def checks() -> tuple[Check, ...]:
 def examine(
     organ: Organ, items: Sequence[Item], *, cache: Path, workers: int, progress: Bar, check: bool = True
 ) -> tuple[list[Item], list[dict[str, str]]]:
-    """Clean and measure every item that is not in the cache yet.
+    """Clean and measure every item that is not in the cache yet, or is damaged there.
 
     Args:
         check: False: only clean.
@@ -61,7 +62,7 @@ def examine(
     """
     cache.mkdir(parents=True, exist_ok=True)
     parts = PARTS if check else PARTS[:3]
-    wanted = [item for item in items if not all((cache / f"{item.fingerprint}{part}").is_file() for part in parts)]
+    wanted = [item for item in items if not all(_is_whole(cache / f"{item.fingerprint}{part}") for part in parts)]
     failed: list[dict[str, str]] = []
     with progress("reading", len(items)) as advance:
         advance(len(items) - len(wanted))
@@ -88,10 +89,10 @@ def _one(task: _Task) -> None:
     path = {part: task.cache / f"{task.item.fingerprint}{part}" for part in PARTS}
     write_surface(path[SURFACE], surface)
     write_arrays(path[PROBE], probe(surface).to_arrays())
-    write_json(path[META], dict(loaded.meta))
+    keep_json(path[META], dict(loaded.meta))
     if task.check:
         raw = loaded.raw or RawShape(surface=surface)
-        write_json(path[CHECKS], measure(Evidence(raw, surface, task.organ.volume_range_ml)))
+        keep_json(path[CHECKS], measure(Evidence(raw, surface, task.organ.volume_range_ml)))
 
 
 def check_volume(volume_ml: float, allowed_ml: tuple[float, float]) -> None:
@@ -131,5 +132,12 @@ def cached_surface(cache: Path, item: Item) -> Surface:
 
 def cached(cache: Path, item: Item, part: str) -> dict[str, Any]:
     """Read `META` or `CHECKS` of an examined item."""
-    found: dict[str, Any] = read_json(cache / f"{item.fingerprint}{part}")
+    found: dict[str, Any] = kept_json(cache / f"{item.fingerprint}{part}")
     return found
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a part lies in the cache as it was written."""
+    if path.suffix == ".json":
+        return kept_json(path) is not None
+    return path.is_file() and is_whole(path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shapegen.errors import ShapegenError
+from shapegen.parallel import FULL
 
 if TYPE_CHECKING:
     from shapegen.protocols import Metric
@@ -57,7 +57,7 @@ class Panel:
         try:
             return {"result": compute()}
         except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and error.errno in FULL:
                 raise  # a full disk is nobody's fault here, and nothing after it could be written either
             return {"doing": doing, "error": f"{type(error).__name__}: {error}"}
 

@@ -17,7 +17,7 @@ from shapegen.parts.fields import band_of, part_fields
 from shapegen.parts.fitting import fit_model
 from shapegen.parts.labels import Labels, canonical_labels
 from shapegen.protocols import HasParts, Item
-from shapegen.store import read_arrays, read_tensors, sha256_json, write_arrays, write_json
+from shapegen.store import is_kept, read_arrays, read_tensors, sha256_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,13 +131,9 @@ def _read_all(run: Run, organ: HasParts, population: Population, folder: Path) -
 
 
 def _read_one(task: _Task) -> None:
-    from safetensors import safe_open
-
     key = sha256_json([task.item.fingerprint, task.placement.to_json(), sorted(task.organ.parts)])
-    if task.target.is_file():
-        with safe_open(task.target, "numpy") as there:
-            if (there.metadata() or {}).get("key") == key:
-                return
+    if is_kept(task.target, key):
+        return
     found = task.organ.part_labels(task.item)
     labels = None if found is None else canonical_labels(found, task.placement, task.organ.parts)
     if labels is None or not labels.any():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shapegen.data.population import Population, Shape
 from shapegen.metrics.panel import Panel
-from shapegen.store import derived_seed, read_json, write_json
+from shapegen.store import derived_seed, keep_json, kept_json, write_json
 
 if TYPE_CHECKING:
     from shapegen.evaluation import GenerationSets
@@ -167,11 +167,10 @@ def _partly(
 ) -> dict[str, Any]:
     """Do one piece of work for a metric, or read its result if it was done before the stage was stopped."""
     path = folder / "partial" / "generation" / (doing.replace(" ", "-").replace(":", "--") + ".json")
-    if not path.exists():
+    outcome = kept_json(path)
+    if outcome is None:
         with run.progress(doing, total) as advance:
-            outcome = panel.attempt(plugin, f"measuring {doing}", lambda: work(advance))
-        write_json(path, outcome)
-    outcome = read_json(path)
+            outcome = keep_json(path, panel.attempt(plugin, f"measuring {doing}", lambda: work(advance)))
     if "error" in outcome:
         panel.note(plugin, outcome["doing"], outcome["error"])
         return {}

@@ -16,7 +16,7 @@ from shapegen.data.population import Population, Shape
 from shapegen.errors import CorruptFileError
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.panel import Panel
-from shapegen.store import derived_seed, read_arrays, read_json, write_json
+from shapegen.store import derived_seed, keep_json, kept_json, read_arrays, read_json
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -103,7 +103,8 @@ def _measured(
         if shape.id not in row.ids:
             continue
         path = folder / "partial" / "reconstruction" / row.name.replace(" ", "-") / f"{Path(shape.file_name).stem}.json"
-        if not path.exists():
+        outcome = kept_json(path)
+        if outcome is None:
             if row.folder is None:
                 prediction = copies[shape.id].canonical()
             else:
@@ -120,8 +121,7 @@ def _measured(
                     workers=run.config.threads,
                 )
             )
-            write_json(path, _measure(panel, pair))
-        outcome = read_json(path)
+            outcome = keep_json(path, _measure(panel, pair))
         for plugin, doing, error in outcome["failed"]:
             panel.note(plugin, doing, error)
         yield row, outcome["numbers"]
@@ -157,14 +157,14 @@ def _nearest_training(run: Run, folder: Path, population: Population, rows: Sequ
     shapes = {shape.id: shape for shape in population}
     held_out = [shapes[name] for row in rows for name in row.ids]
     training = population.of("train")
-    if not path.exists() and held_out:
+    found: dict[str, str] | None = kept_json(path) if held_out else {}
+    if found is None:
         first, second = (np.stack([_cloud(shape, run.seed) for shape in part]) for part in (held_out, training))
         with run.progress("nearest training shapes", 2 * len(first) * len(second)) as advance:
             forth = directed_means(first, second, workers=run.config.threads, progress=advance)
             back = directed_means(second, first, workers=run.config.threads, progress=advance)
         nearest = (forth + back.T).argmin(axis=1)
-        write_json(path, {shape.id: training[place].id for shape, place in zip(held_out, nearest, strict=True)})
-    found = read_json(path) if held_out else {}
+        found = keep_json(path, {s.id: training[place].id for s, place in zip(held_out, nearest, strict=True)})
     return {name: shapes[other] for name, other in found.items()}
 
 

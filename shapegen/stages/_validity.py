@@ -11,7 +11,7 @@ from shapegen.data.population import Shape
 from shapegen.geometry.surface import Surface
 from shapegen.metrics.threads import worker_count
 from shapegen.metrics.validity import CUT, cheap_facts, costly_facts, shares
-from shapegen.store import read_json, write_json
+from shapegen.store import keep_json, kept_json
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -49,9 +49,8 @@ def validity(
 
     def measured(job: tuple[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
         path = folder / "partial" / "validity" / f"{job[0]}.json"
-        if not path.exists():
-            write_json(path, job[1]())
-        return read_json(path)
+        facts: dict[str, Any] | None = kept_json(path)
+        return keep_json(path, job[1]()) if facts is None else facts
 
     results = []
     with (

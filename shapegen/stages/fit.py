@@ -10,7 +10,7 @@ from shapegen.data.population import SPLITS, Population, Shape, write_surface
 from shapegen.errors import ConfigError
 from shapegen.protocols import StartsFrom
 from shapegen.start import starting_point
-from shapegen.store import derived_seed, read_tensors, write_json, write_tensors
+from shapegen.store import derived_seed, kept_tensors, write_json, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -70,8 +70,8 @@ def compute(run: Run, folder: Path) -> None:
 
 def _learn_space(run: Run, space: WeightSpace, train: Sequence[Shape], folder: Path, seed: int) -> None:
     path = folder / "space.safetensors"
-    if path.exists():
-        space.load_state(read_tensors(path))
+    if (learned := kept_tensors(path)) is not None:
+        space.load_state(learned)
         return
     if (start := starting_point(run)) is not None:
         if not isinstance(space, StartsFrom):
@@ -102,9 +102,11 @@ def _in_shards(run: Run, folder: Path, name: str, count: int, fit: Callable[[sli
     with run.progress(f"fitting {name}", count) as advance:
         for first in range(0, count, SHARD):
             part = folder / f"{name}.part-{first:06d}.safetensors"
-            if not part.exists():
-                write_tensors(part, {name: fit(slice(first, first + SHARD))})
-            done.append(read_tensors(part)[name])
+            shard = kept_tensors(part)
+            if shard is None:
+                shard = {name: fit(slice(first, first + SHARD))}
+                write_tensors(part, shard)
+            done.append(shard[name])
             advance(len(done[-1]))
     return torch.cat(done)
 
@@ -147,7 +149,7 @@ def _reconstruct(
     with run.progress(f"meshing {folder.name}", len(chosen)) as advance:
         for shape in chosen:
             path = folder / shape.file_name
-            if not path.exists():
+            if kept_tensors(path) is None:
                 field = numpy_field(inr, weights[row[shape.id]].to(run.device))
                 surface = mesh_field(field, resolution=run.config.evaluate.resolution)
                 if surface is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapegen.curation.examine import META, PROBE, SURFACE
+from shapegen.curation.examine import META, PROBE, SURFACE, cached
 from shapegen.data.align import Probe, align
 from shapegen.data.align_to import align_to
 from shapegen.data.orientation import Case
@@ -25,7 +25,7 @@ from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
 from shapegen.stages._sorting import sort_items
 from shapegen.start import starting_point
-from shapegen.store import derived_seed, read_arrays, read_json, sha256_file, sha256_json, write_arrays
+from shapegen.store import derived_seed, is_kept, read_arrays, sha256_file, sha256_json, write_arrays
 
 if TYPE_CHECKING:
     from shapegen.config import SplitConfig
@@ -101,7 +101,7 @@ def compute(run: Run, folder: Path) -> None:
             volume_ml=float(shape_probe.unit_mm**3 / 1000),
             placement=placement,
             folder=folder,
-            meta={"file": str(item.path), **read_json(cache / f"{item.fingerprint}{META}"), **turned.get(item.id, {})},
+            meta={"file": str(item.path), **cached(cache, item, META), **turned.get(item.id, {})},
         )
         for item, shape_probe, placement in zip(items, probes, placements, strict=True)
     )
@@ -195,15 +195,11 @@ def _sample_all(run: Run, shapes: Sequence[Shape], folder: Path, workers: int) -
 
 
 def _sample_one(task: _Sample) -> None:
-    from safetensors import safe_open
-
     from shapegen.geometry.sdf import sample_field
 
     key = sha256_json([sha256_file(task.surface), task.placement.to_json(), task.count, task.sigma, task.seed])
-    if task.target.is_file():
-        with safe_open(task.target, "numpy") as there:
-            if (there.metadata() or {}).get("key") == key:
-                return
+    if is_kept(task.target, key):
+        return
     arrays = read_arrays(task.surface)
     surface = Surface(arrays["vertices"].astype("float64"), arrays["faces"].astype("int64"))
     points, distances = sample_field(
