@@ -13,7 +13,7 @@ from shapegen.basis import STAGES, Stage, basis, changes, key_of
 from shapegen.errors import CorruptFileError, PluginRaisedError, RunFolderError, ShapegenError
 from shapegen.progress import say
 from shapegen.run import STAGE, Run
-from shapegen.store import read_json, sha256_file, sha256_json, write_json
+from shapegen.store import drop_leftovers, read_json, sha256_file, sha256_json, write_json
 
 STARTED = "started.json"
 """Marks a stage folder as begun, with its basis; removed when the stage is finished."""
@@ -171,6 +171,7 @@ def _drop_leftovers(folder: Path) -> None:
 def _prepare(run: Run) -> None:
     if not run.writable:
         raise RunFolderError(f"{run.folder} was opened for reading only")
+    drop_leftovers(run.folder)
     run.save()
     run.start_trackers()
     if run.config.threads:

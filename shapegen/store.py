@@ -35,6 +35,26 @@ def write_bytes(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
+def drop_leftovers(folder: Path) -> None:
+    """Remove the half-written files, anywhere below a folder, of processes that are no more."""
+    for path in folder.rglob(".*.tmp"):
+        owner = path.name.split(".")[-2]
+        if not (owner.isdecimal() and _lives(int(owner))):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    if process == os.getpid() or os.name == "nt":  # there, asking ends the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with sorted keys, so that equal data are equal files. NaN is refused (ValueError)."""
     write_bytes(path, (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
