@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,61 +17,90 @@ from shapegen.basis import STAGES
 
 NAMES = tuple(stage.name for stage in STAGES)
 TIMINGS = re.compile(r'<svg role="img" data-figure="timings".*?</svg>', re.DOTALL)
-OFTEN = "import shapegen.checkpoint as checkpoint; checkpoint.INTERVAL = 0.0\n"
-"""A checkpoint at every step: a run of some seconds would else never go on from one."""
-MAIN = "from shapegen.cli import app; app()"
+_FORK = multiprocessing.get_context("forkserver")
+_FORK.set_forkserver_preload(
+    ["faults", *(stage.module for stage in STAGES), "open3d", "igl", "matplotlib.pyplot", "torch"]
+)
 
 
-def command(out: Path, *more: str, before: str = "") -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        before + MAIN,
-        "run",
-        "--organ",
-        "liver",
-        "--preset",
-        "micro",
-        "--out",
-        str(out),
-        *more,
-    ]
+class Process:
+    """`shapegen run` with the preset `micro` in a process of its own, forked from one that has the libraries loaded.
+
+    Args:
+        out: the run folder.
+        more: further arguments.
+        fault: called in the process before the command, with `values`; of a module, so that it can be sent there.
+    """
+
+    def __init__(
+        self, out: Path, *more: str, fault: Callable[..., Any] | None = None, values: Sequence[Any] = ()
+    ) -> None:
+        self.log = out.with_name(f"{out.name}.log")
+        arguments = ["run", "--organ", "liver", "--preset", "micro", "--out", str(out), *more]
+        self._process = _FORK.Process(target=_main, args=(arguments, self.log, fault, values))
+        self._process.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """Kill -9."""
+        self._process.kill()
+        self._process.join()
+
+    def wait(self) -> int:
+        """Return the exit code; negative: the signal that ended it."""
+        self._process.join(300)
+        assert self._process.exitcode is not None, "it hangs"
+        return self._process.exitcode
+
+    def said(self) -> str:
+        """Return all that it wrote to standard output and standard error."""
+        return self.log.read_text()
 
 
-def finish(out: Path, *more: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run to the end; whoever called looks at what came of it."""
-    return subprocess.run(command(out, *more, before=before), capture_output=True, text=True, timeout=300, check=False)
+def _main(arguments: list[str], log: Path, fault: Callable[..., Any] | None, values: Sequence[Any]) -> None:
+    from shapegen.cli import app
+
+    with log.open("a", buffering=1) as stream:
+        sys.stdout = sys.stderr = stream
+        if fault is not None:
+            fault(*values)
+        app(arguments)
 
 
-@contextmanager
-def running(out: Path, *more: str, before: str = "") -> Iterator[subprocess.Popen[bytes]]:
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command(out, *more, before=before), stdout=quiet, stderr=quiet)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+def checkpoint_often() -> None:
+    """A checkpoint at every step: a run of some seconds would else never go on from one."""
+    from shapegen import checkpoint
+
+    checkpoint.INTERVAL = 0.0
 
 
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+def finish(out: Path, *more: str) -> str:
+    """Run to the end, which has to succeed; return what was said."""
+    process = Process(out, *more)
+    assert process.wait() == 0, process.said()
+    return process.said()
+
+
+def wait_for(path: Path, process: Process) -> None:
     """Wait until a file is there, or the process has ended."""
     end = time.monotonic() + 120
-    while not path.exists() and process.poll() is None:
+    while not path.exists() and process.alive:
         assert time.monotonic() < end, f"{path} did not come"
         time.sleep(0.002)
 
 
 def begun(reference: Path, out: Path, stage: str) -> None:
-    """Make a finished run folder in which only this stage is missing; without the first there is nothing at all.
+    """Make a finished run folder in which only this stage, and its cache, are missing.
 
     The stages after it are reused if, and only if, it comes out the same.
     """
-    if stage == NAMES[0]:
-        out.mkdir()
-        return
     shutil.copytree(reference, out)
     shutil.rmtree(out / stage)
+    if stage == NAMES[0]:
+        shutil.rmtree(out / "cache")
 
 
 def seconds(reference: Path, stage: str) -> float:
@@ -82,12 +109,11 @@ def seconds(reference: Path, stage: str) -> float:
 
 def kill_at_random(reference: Path, out: Path, stage: str, random: Random) -> bool:
     """Kill -9 a run at some moment of a stage, or soon after it; tell whether it was still running."""
-    before = OFTEN if random.random() < 0.5 else ""
-    with running(out, before=before) as process:
-        wait_for(out / stage / "started.json", process)
-        time.sleep(random.uniform(0, 1.1 * seconds(reference, stage)))
-        alive = process.poll() is None
-        process.send_signal(signal.SIGKILL)
+    process = Process(out, fault=random.choice((checkpoint_often, None)))
+    wait_for(out / stage / "started.json", process)
+    time.sleep(random.uniform(0, 1.1 * seconds(reference, stage)))
+    alive = process.alive
+    process.kill()
     return alive
 
 
