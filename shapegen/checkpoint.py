@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shapegen.errors import CorruptFileError
-from shapegen.store import read_tensors, write_tensors
+from shapegen.store import kept_tensors, write_tensors
 
 INTERVAL = 20.0
 """Seconds of work between two writes: what `kill -9` can cost."""
@@ -39,14 +38,11 @@ class Checkpoint:
     def resume(self) -> int:
         """Restore the kept state, if there is one, and return the number of steps already done.
 
-        A checkpoint that cannot be read is set aside: the loop then starts again from step 0.
+        A checkpoint that is damaged is thrown away: the loop then starts again from step 0.
         """
-        if not self.path.exists():
-            return 0
-        try:
-            kept = read_tensors(self.path)
-        except CorruptFileError:
-            self.path.unlink()
+        kept = kept_tensors(self.path)
+        if kept is None:
+            self.path.unlink(missing_ok=True)
             return 0
         with torch.no_grad():
             for name, tensor in self.tensors.items():

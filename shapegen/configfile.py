@@ -30,6 +30,33 @@ _Loader.add_implicit_resolver(
 )
 
 
+MOST_VALUES = 100_000
+"""In a file with its aliases written out: some lines of aliases of aliases can stand for more than any memory holds."""
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML as plain data: mappings, lists, texts, numbers.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, is nested deeper than anything sensible, or stands for far too much.
+    """
+    try:
+        data = yaml.load(text, _Loader)
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deeply") from error
+    except ValueError as error:  # a date or a number that there is not, such as 2026-13-01
+        raise yaml.YAMLError(str(error)) from error
+    waiting, count = [data], 0
+    while waiting:
+        value = waiting.pop()
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        count += len(inner)
+        if count > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES} values")
+        waiting.extend(inner)
+    return data
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """Read a configuration file: `.toml`, or YAML under any other of .yaml, .yml and .json.
 
@@ -40,10 +67,10 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: a configuration is a .yaml, .yml, .json or .toml file")
     try:
         text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.suffix == ".toml" else yaml.load(text, _Loader)
+        data = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: {_syntax(error)}") from error
     if data is None:
         return {}
@@ -67,7 +94,7 @@ def parse_set(text: str) -> dict[str, Any]:
             f"--set {text}: {parts[0]} is a list; give all of it, such as {parts[0]}='[{{name: ..., option: 1}}]'"
         )
     try:
-        value: Any = yaml.load(raw, _Loader)
+        value: Any = load_yaml(raw)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {text}: {_syntax(error)}") from error
     for part in reversed(parts):

@@ -87,12 +87,24 @@ class CorruptFileError(ShapegenError):
     """A file of ours that does not hold what its name or hash promises."""
 
 
+class ProcessEndedError(ShapegenError):
+    """Work that was done in a process of its own ended that process: a crash in a library, or no memory left."""
+
+
 class DownloadError(ShapegenError):
     """Public data cannot be had: the server, the way to it, the file that came, or the place where it should lie."""
 
 
 class TrainingDivergedError(ShapegenError):
-    """A loss that is not finite; the last good state is kept."""
+    """A loss that is not finite; the last good state is kept.
+
+    Attributes:
+        rows: the training shapes it concerns, by their places in what was trained on; empty where it is not known.
+    """
+
+    def __init__(self, text: str, rows: Sequence[int] = ()) -> None:
+        self.rows = tuple(rows)
+        super().__init__(text)
 
 
 class MissingLibraryError(ShapegenError):

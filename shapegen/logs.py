@@ -34,11 +34,13 @@ class LogFile:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a `log.jsonl`: `{"step": ..., name: value}`. A half-written last line is left out."""
+    """Return the rows of a `log.jsonl`: `{"step": ..., name: value}`. Half-written or damaged lines are left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             continue  # the kill came in the middle of this line
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
     return rows

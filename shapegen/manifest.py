@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shapegen.configfile import read_file
-from shapegen.errors import RunFolderError
+from shapegen.errors import CorruptFileError, RunFolderError
 from shapegen.store import read_json
 
 FORMAT = 1
@@ -24,7 +24,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         RunFolderError: there is none, or it is of another version.
-        CorruptFileError: it is not JSON.
+        CorruptFileError: it is not JSON, or no manifest.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -38,6 +38,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has run folder format {version}, written by shapegen {writer}; this shapegen reads format "
             f"{FORMAT}: use that version, or start a new run with another --out"
         )
+    notes = manifest.get("notes", [])
+    sections = [manifest.get(name, {}) for name in ("plugins", "seeds", "inputs", "versions")]
+    if not (
+        isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+        and all(isinstance(section, dict) for section in sections)
+    ):
+        raise CorruptFileError(f"{path}: not a manifest; delete the file to have it made again")
     return dict(manifest)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from shapegen.apart import end_with_parent
 from shapegen.errors import UnusableItemError
 
 T = TypeVar("T")
@@ -135,7 +136,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork."""
     before: Mapping[str, Any] = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
     try:
         yield pool
     finally:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from shapegen.basis import STAGES, Stage, basis, changes, key_of
-from shapegen.errors import CorruptFileError, PluginRaisedError, RunFolderError, ShapegenError
+from shapegen.errors import (
+    CorruptFileError,
+    PluginRaisedError,
+    RunFolderError,
+    ShapegenError,
+    TrainingDivergedError,
+)
 from shapegen.progress import say
 from shapegen.run import STAGE, Run
 from shapegen.store import drop_leftovers, read_json, sha256_file, sha256_json, write_json
@@ -59,13 +65,20 @@ def check_upstream(run: Run, name: str, *, itself: bool = False, stages: Sequenc
     Raises:
         StageMissingError: one is not finished.
         RunFolderError: one was made with another configuration, or from other results than those there now.
+        CorruptFileError: what it says of itself cannot be read.
     """
     for stage in stages:
         if stage.name == name and not itself:
             return
         run.require(stage.name, needed_by=name)
-        there = read_json(run.stage(stage.name) / STAGE)["basis"]
-        now = basis(run, stage, inputs=there["inputs"])
+        path = run.stage(stage.name) / STAGE
+        try:
+            there = dict(read_json(path)["basis"])
+            now = basis(run, stage, inputs=there["inputs"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptFileError(
+                f"{path}: not what a stage writes; delete it to have the stage made again"
+            ) from error
         changed = [part for part in changes(there, now) if part != "shapegen" and not part.startswith("plugins.")]
         if changed:
             raise RunFolderError(
@@ -119,6 +132,8 @@ def _bring_up_to_date(run: Run, stage: Stage, wanted: dict[str, Any]) -> bool:
     run.computing = stage.name
     try:
         importlib.import_module(stage.module).compute(run, folder)
+    except TrainingDivergedError as error:
+        raise TrainingDivergedError(f"{stage.name}: {error}", error.rows) from error
     finally:
         run.computing = None
     seconds = time.perf_counter() - start

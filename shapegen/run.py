@@ -214,6 +214,7 @@ class Run:
         notes = self.manifest.setdefault("notes", [])
         if line not in notes:
             notes.append(line)
+            notes.sort(key=_place)  # whichever stage was made last
             self._write_manifest()
 
     def forget_notes(self, stage: str) -> None:
@@ -259,6 +260,15 @@ class Run:
     def _write_manifest(self) -> None:
         if self.writable:
             write_json(self.folder / MANIFEST, self.manifest)
+
+
+def _place(note: str) -> int:
+    """Return the place of a note's stage in the order of the stages; behind them for a note of none."""
+    from shapegen.basis import STAGES
+
+    names = [stage.name for stage in STAGES]
+    stage = note.partition(":")[0]
+    return names.index(stage) if stage in names else len(names)
 
 
 def _foreign(path: Path) -> bool:

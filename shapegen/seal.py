@@ -33,16 +33,17 @@ def sealed(file: bytes, metadata: Mapping[str, str] | None) -> bytes:
     return b"".join((len(text).to_bytes(HEAD, "little"), text, body))
 
 
-def is_whole(path: Path) -> bool:
-    """Tell whether a safetensors file has the content that was written; True for one without a hash, as others write.
+def is_whole(path: Path, *, otherwise: bool = True) -> bool:
+    """Tell whether a safetensors file has the content that was written.
 
-    What is not safetensors at all is left to its reader.
+    Args:
+        otherwise: what to say of a file without a hash, as others write it; what is not safetensors at all is one.
     """
     with path.open("rb") as stream:
         header = _header(stream, path.stat().st_size)
         about = header.get("__metadata__") if header else None
         if header is None or not isinstance(about, dict) or SEAL not in about:
-            return True
+            return otherwise
         return bool(about[SEAL] == _hash(header, iter(lambda: stream.read(CHUNK), b"")))
 
 

@@ -112,7 +112,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def kept_tensors(path: Path) -> dict[str, Tensor] | None:
     """Read what an interrupted loop left; None where there is nothing or it is damaged, so that it is made again."""
     try:
-        return read_tensors(path)
+        return read_tensors(path) if is_whole(path, otherwise=False) else None
     except (FileNotFoundError, CorruptFileError):
         return None
 

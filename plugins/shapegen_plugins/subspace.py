@@ -108,14 +108,12 @@ class Subspace:
                 self.inr, evaluate(self.inr, mean + scale * (z @ basis), points, layout=self.layout), distances
             )
             loss = losses.mean() + config.penalty * z.square().mean()
+            if not losses.isfinite().all():  # before anything of it is kept
+                raise _diverged(step, chosen[~losses.isfinite()].tolist(), shapes)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             if step % 50 == 0 or step == config.steps - 1:
-                if not torch.isfinite(losses).all():
-                    raise TrainingDivergedError(
-                        f"the weight space's loss is not finite at step {step}; lower weight_space.learning_rate"
-                    )
                 log(step, {"loss": losses.mean().item(), "code_norm": z.norm(dim=1).mean().item()})
             state.keep(step + 1)
         if self.started:
@@ -233,3 +231,12 @@ class Subspace:
             )
         self.load_state(state)
         self.started = True
+
+
+def _diverged(step: int, rows: Sequence[int], shapes: Sequence[Shape]) -> TrainingDivergedError:
+    names = [shapes[row].id if row < len(shapes) else "a blend" for row in rows]
+    return TrainingDivergedError(
+        f"the weight space's loss is not finite at step {step + 1}, for {', '.join(dict.fromkeys(names))}; the last "
+        "good state is kept; lower weight_space.learning_rate, or look at these shapes",
+        [row for row in rows if row < len(shapes)],
+    )

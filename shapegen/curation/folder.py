@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from shapegen import parallel
 from shapegen.curation.decisions import final_verdict, read_decisions
 from shapegen.curation.pictures import VIEWS
+from shapegen.curation.verdicts import VERDICTS
 from shapegen.errors import CorruptFileError, RunFolderError
+from shapegen.names import file_stem
 from shapegen.protocols import Item
 from shapegen.store import read_arrays, read_json, sha256_file, sha256_json, write_json
 
@@ -66,7 +68,7 @@ def write_curation(
         rows.append(row)
         if each.item is None:
             continue
-        task = _Task(folder, each.id.replace("/", "--"), cache, each.item)
+        task = _Task(folder, file_stem(each.id), cache, each.item)
         row["surface"] = f"{SURFACES}/{task.name}.ply"
         row["pictures"] = [f"{PICTURES}/{task.name}-{view}.png" for view in VIEWS]
         case = found.relations.cases.get(each.id) if found.relations else None
@@ -141,7 +143,27 @@ def read_curation(folder: Path) -> dict[str, Any]:
     data: dict[str, Any] = read_json(folder / FILE)
     if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("items"), list):
         raise CorruptFileError(f"{folder / FILE}: not a curation of this version; run `shapegen curate` again")
+    if not (isinstance(data.get("organ"), str) and all(_is_row(row, folder) for row in data["items"])):
+        raise CorruptFileError(f"{folder / FILE}: an item is not as it was written; run `shapegen curate` again")
     return data
+
+
+def _is_row(row: Any, folder: Path) -> bool:
+    """Tell whether a row has what is read of it, and its surface lies in the folder."""
+    if not isinstance(row, dict):
+        return False
+    texts = [row.get(name) for name in ("id", "group", "file", "reason")]
+    known = isinstance(texts[0], str) and isinstance(texts[2], str) and all(isinstance(t, str | None) for t in texts)
+    verdicts = row.get("verdict") in VERDICTS and row.get("after_repair", "") in (None, *VERDICTS)
+    findings = row.get("findings")
+    said = isinstance(findings, list) and all(isinstance(f, dict) and isinstance(f.get("text"), str) for f in findings)
+    surface = row.get("surface", 0)
+    within = surface is None or (
+        isinstance(surface, str)
+        and "\0" not in surface
+        and (folder / surface).resolve().is_relative_to(folder.resolve())
+    )
+    return known and verdicts and said and within and isinstance(row.get("measures"), dict)
 
 
 def decided_examples(folder: Path, checks: Sequence[Check]) -> Examples | None:
@@ -188,7 +210,11 @@ def curated_items(folder: Path, organ: str, settings: Mapping[str, Any]) -> tupl
         if path is None:
             left_out.append({"file": row["file"], "reason": reason})
             continue
-        content = sha256_file(path)
+        try:
+            content = sha256_file(path)
+        except OSError as error:
+            left_out.append({"file": str(path), "reason": f"not readable ({error.strerror}); curate again"})
+            continue
         items.append(
             Item(
                 id=row["id"],

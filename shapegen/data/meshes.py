@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.errors import MissingLibraryError, UnusableItemError
 from shapegen.geometry import vtk
@@ -76,9 +77,7 @@ def _read_trimesh(path: Path) -> Surface:
             f"not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})",
             advice="export the mesh again",
         ) from error
-    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise UnusableItemError("faces name vertices that are not there (truncated?)", advice="export the mesh again")
-    return merge_vertices(Surface(vertices.reshape(-1, 3), faces.reshape(-1, 3)))
+    return merge_vertices(_checked(vertices, faces))
 
 
 def _read_vtk(path: Path) -> tuple[Surface, Frame | None]:
@@ -94,7 +93,18 @@ def _read_vtk(path: Path) -> tuple[Surface, Frame | None]:
             f"not a readable {path.suffix[1:].upper()} file ({type(error).__name__}: {error})",
             advice="export the mesh again",
         ) from error
-    return merge_vertices(Surface(vertices, faces)), "lps" if said == "lps" else "ras" if said == "ras" else None
+    return merge_vertices(_checked(vertices, faces)), "lps" if said == "lps" else "ras" if said == "ras" else None
+
+
+def _checked(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> Surface:
+    if vertices.shape[1:] != (3,) or faces.shape[1:] != (3,):
+        raise UnusableItemError(
+            f"{list(vertices.shape)} vertices and {list(faces.shape)} faces are no triangles in space",
+            advice="export the mesh again",
+        )
+    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise UnusableItemError("faces name vertices that are not there (truncated?)", advice="export the mesh again")
+    return Surface(vertices, faces)
 
 
 def merge_vertices(surface: Surface) -> Surface:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ SLAB_VOXELS = 2**24
 """Voxels decoded at a time: what bounds the memory for files of any size."""
 LARGEST_LABEL = 4095
 """Label maps number organs; larger values mean that the file is an image."""
+DAMAGED = (EOFError, OSError, ValueError, ArithmeticError, zlib.error)
+"""What nibabel and gzip raise over damaged bytes."""
 MM = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -105,7 +108,7 @@ def read_labels(path: Path, *, reverse: Sequence[int] = (), spacing: Sequence[fl
     image, header = _open(path, spacing)
     try:
         labels, counts, lower = _decode(image.dataobj, header.shape)
-    except (EOFError, OSError, ValueError) as error:
+    except DAMAGED as error:
         reason = "truncated or damaged" if path.suffix == ".gz" or isinstance(error, (EOFError, OSError)) else "damaged"
         raise UnusableItemError(f"the file is {reason} ({error})", advice="copy or download it again") from error
     for axis in reverse:
@@ -137,7 +140,7 @@ def _open(path: Path, spacing: Sequence[float] | None) -> tuple[Any, Header]:
 
     try:
         image: Any = nibabel.load(path, keep_file_open=True)
-    except (ImageFileError, HeaderDataError, ImageDataError, EOFError, OSError, ValueError) as error:
+    except (ImageFileError, HeaderDataError, ImageDataError, *DAMAGED) as error:
         raise UnusableItemError(f"not a readable NIfTI file ({error})", advice="copy or download it again") from error
     shape = image.shape
     while len(shape) > 3 and shape[-1] == 1:

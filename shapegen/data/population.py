@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shapegen.data.placement import Placement
 from shapegen.errors import CorruptFileError
 from shapegen.geometry.surface import Surface
+from shapegen.names import file_stem
 from shapegen.store import read_arrays, read_json, write_arrays, write_json
 
 Split = Literal["train", "validation", "test"]
@@ -43,7 +44,7 @@ class Shape:
 
     @property
     def file_name(self) -> str:
-        return self.id.replace("/", "--") + ".safetensors"
+        return f"{file_stem(self.id)}.safetensors"
 
     def surface(self) -> Surface:
         """Read the closed, oriented surface in mm, RAS, in the patient's own frame."""

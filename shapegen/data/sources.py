@@ -71,8 +71,10 @@ def read_sources(path: Path, presets: Mapping[str, Preset]) -> tuple[Source, ...
     """
     import yaml
 
+    from shapegen.configfile import load_yaml
+
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load_yaml(path.read_text(encoding="utf-8"))
         listed = SourcesFile.model_validate(data if isinstance(data, Mapping) else {"sources": data})
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({error})") from error
@@ -82,8 +84,12 @@ def read_sources(path: Path, presets: Mapping[str, Preset]) -> tuple[Source, ...
         raise ConfigError(f"{path}: {where}: {problem['msg']}") from error
     sources = []
     for source in listed.sources:
-        place = (path.parent / _expanded(source.path)).resolve()
-        if not place.exists():
+        try:
+            place = (path.parent / _expanded(source.path)).resolve()
+            exists = place.exists()
+        except (OSError, ValueError) as error:  # too long a name, a null byte
+            raise ConfigError(f"{path}: {source.path[:60]!r} is no path ({error})") from error
+        if not exists:
             raise ConfigError(f"{path}: {source.path} does not exist (looked for {place})")
         if source.preset is not None and source.preset not in presets:
             raise ConfigError(f"{path}: no preset '{source.preset}'; known are {', '.join(sorted(presets))}")

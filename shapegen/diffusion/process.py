@@ -74,15 +74,20 @@ def normal_quantile(u: Tensor) -> Tensor:
     return torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6))
 
 
-def drawn_loss(
-    process: Process, network: Network, x: Tensor, mask: Tensor, generator: torch.Generator, cond: Tensor | None
-) -> Tensor:
-    """Return the mean of `process.errors` under freshly drawn levels and noise; the body of every process's `loss`.
+def drawn(process: Process, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw levels [b] and noise [b, tokens, width] for a training step on x.
 
     Both are drawn on the CPU, so that one seed gives one training on every device.
     """
     level = process.levels(stratified(len(x), generator)).to(x.device, x.dtype)
-    noise = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
+    return level, torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
+
+
+def drawn_loss(
+    process: Process, network: Network, x: Tensor, mask: Tensor, generator: torch.Generator, cond: Tensor | None
+) -> Tensor:
+    """Return the mean of `process.errors` under freshly drawn levels and noise; the body of every process's `loss`."""
+    level, noise = drawn(process, x, generator)
     return process.errors(network, x, noise=noise, level=level, mask=mask, cond=cond).mean()
 
 

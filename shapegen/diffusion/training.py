@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shapegen.checkpoint import Checkpoint
+from shapegen.diffusion.accumulation import Accumulation
 from shapegen.diffusion.curve import Curve
 from shapegen.diffusion.process import Process
 from shapegen.diffusion.settings import TrainingSettings, learning_rate
@@ -78,6 +79,7 @@ def train(
 
     Step i draws its rows, levels, noise and dropout from a seed made of (seed, i) alone, on the CPU. A training that
     was killed and is called again with the same arguments goes on from its checkpoint and ends with the same bits.
+    Where the memory does not hold a batch, its gradient is added up in parts (`shapegen.diffusion.accumulation`).
 
     Args:
         network: as its plugin built it; changed in place and moved to the device.
@@ -139,6 +141,7 @@ def train(
     kept = Checkpoint(checkpoint / key[:16], state, optimiser)
     done = kept.resume()
     good, good_step = copied(network), done
+    gradient = Accumulation(note or logging.getLogger(__name__).warning)
     if progress and done:
         progress(done)
 
@@ -152,18 +155,19 @@ def train(
                 group["lr"] = rate
             rows = batch_rows(len(x_train), settings.batch, generator)
             x = _batch(x_train, rows, mask, generator, settings=settings, augment=augment)
-            loss = process.loss(network, x, mask, generator, rows if numbered else None)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            errors = gradient.backward(process, network, x, mask, generator, rows if numbered else None)
+            loss = errors.mean()
             norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
             if not (loss.isfinite() and norm.isfinite()):
                 write_into(network, good)
+                wrong = rows[~errors.isfinite().cpu()].unique().tolist()
                 raise _diverged(
-                    float(loss.detach()), float(norm), step=done + 1, good_step=good_step, settings=settings
+                    float(loss), float(norm), step=done + 1, good_step=good_step, settings=settings, rows=wrong
                 )
             optimiser.step()
             average.update_parameters(network)
-            recent += torch.tensor([float(loss.detach()), 1.0], dtype=torch.float64)
+            recent += torch.tensor([float(loss), 1.0], dtype=torch.float64)
             done += 1
             if done % settings.evaluate_every == 0 or done == settings.steps:
                 held = validation.loss(average) if held_out is not None else math.nan
@@ -217,12 +221,20 @@ def _result(curve: Curve, *, steps: int, settings: TrainingSettings, held_out: b
 
 
 def _diverged(
-    loss: float, norm: float, *, step: int, good_step: int, settings: TrainingSettings
+    loss: float,
+    norm: float,
+    *,
+    step: int,
+    good_step: int,
+    settings: TrainingSettings,
+    rows: Sequence[int] = (),
 ) -> TrainingDivergedError:
+    where = f" It was so for the training codes {', '.join(map(str, rows))}, counted from 0." if rows else ""
     return TrainingDivergedError(
         f"the denoising loss is {loss} (norm of the gradient: {norm:g}) at step {step}; the network was put back to "
         f"step {good_step}. Lower diffusion.learning_rate (now {settings.learning_rate:g}), or look for "
-        "extreme values in the codes"
+        f"extreme values in the codes.{where}",
+        rows,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -50,7 +51,9 @@ def extract(
             room(sum(each.info.file_size for each in missing))
             for each in missing:
                 _write(archive, each, folder / each.target)
-    except UNREADABLE as error:
+    except (*UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
         unchecked = dataset.archive.hash is None
         if unchecked:
             path.unlink()

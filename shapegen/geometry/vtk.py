@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.apart import apart
 from shapegen.errors import MissingLibraryError
 
 SUFFIXES = (".vtk", ".vtp")
@@ -85,10 +86,25 @@ def read_vtk(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], str | 
     Returns:
         Vertices [v, 3], faces [f, 3], and what the field array `SPACE` says: "ras", "lps" or None.
 
+    VTK's readers and filters read past their arrays' ends over some damaged files, hence in a process of their own.
+
     Raises:
         MissingLibraryError: pyvista is not installed.
-        Exception: whatever VTK's readers raise over damaged bytes.
+        ProcessEndedError: the file ended that process.
+        ValueError: VTK could not read it.
     """
+    require_pyvista()
+    return apart(_read, path)
+
+
+def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], str | None]:
+    try:
+        return _surface(path)
+    except Exception as error:  # VTK's readers raise whatever the damaged bytes lead them to, not all of it can be sent
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def _surface(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64], str | None]:
     pyvista = require_pyvista()
     with warnings.catch_warnings():
         # pyvista only warns of what VTK could not read, and goes on with what it got.

@@ -78,7 +78,10 @@ def fit_weights(
 
     def fit(own: nn.Module, number: int) -> Tensor:
         rows = batches[number]
-        return _fit_batch(own, start[rows], samples.select(rows), settings, seed)
+        try:
+            return _fit_batch(own, start[rows], samples.select(rows), settings, seed)
+        except TrainingDivergedError as error:
+            raise TrainingDivergedError(str(error), [rows.start + row for row in error.rows]) from error
 
     done = []
     for fitted in in_order(fit, len(batches), own=partial(deepcopy, inr), device=start.device.type):
@@ -96,11 +99,12 @@ def _fit_batch(inr: nn.Module, start: Tensor, samples: FieldSamples, settings: F
         points, distances = samples.draw(settings.points, generator)
         optimiser.param_groups[0]["lr"] = settings.learning_rate * warmup_cosine(step, settings.steps)
         losses = field_loss(inr, evaluate(inr, weights, points, layout=layout), distances)
+        if not losses.isfinite().all():
+            raise TrainingDivergedError(
+                f"fitting an INR: the loss is not finite at step {step + 1} of {settings.steps}; lower learning_rate",
+                torch.arange(len(losses))[~losses.isfinite().cpu()].tolist(),
+            )
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
         optimiser.step()
-    if settings.steps and not torch.isfinite(losses).all():
-        raise TrainingDivergedError(
-            f"fitting an INR: the loss is not finite after {settings.steps} steps; lower fit.learning_rate"
-        )
     return weights.detach().cpu()

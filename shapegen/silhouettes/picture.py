@@ -54,7 +54,7 @@ def read_picture(path: Path, *, holes: bool = False) -> Picture:
     Raises:
         UnusableItemError: no picture, or not one of an outline; the text says what was found.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if not path.is_file():
         raise UnusableItemError(f"{path}: no such file", advice="give a picture of the organ's outline, such as a PNG")
@@ -64,7 +64,9 @@ def read_picture(path: Path, *, holes: bool = False) -> Picture:
             if width * height > MOST_MEGAPIXELS * 1e6:
                 raise _bad(path, f"{width} x {height} pixels, at most {MOST_MEGAPIXELS} million are read")
             values, reduction = _values(image)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except UnusableItemError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever the damaged bytes lead them to
         raise UnusableItemError(f"{path.name}: not a picture ({error})", advice="give a PNG") from error
     return Picture(mask_of(values, path.name, holes=holes), reduction)
 

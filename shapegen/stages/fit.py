@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapegen.data.population import SPLITS, Population, Shape, write_surface
-from shapegen.errors import ConfigError
+from shapegen.errors import ConfigError, TrainingDivergedError
 from shapegen.protocols import StartsFrom
 from shapegen.start import starting_point
 from shapegen.store import derived_seed, kept_tensors, write_json, write_tensors
@@ -127,7 +127,11 @@ def _own_inrs(run: Run, inr: nn.Module, start: Tensor, shapes: Sequence[Shape], 
     if not settings.steps:
         return start
     samples = load_samples(shapes).to(run.device)
-    return fit_weights(inr, start.to(run.device), samples, settings=settings, seed=seed)
+    try:
+        return fit_weights(inr, start.to(run.device), samples, settings=settings, seed=seed)
+    except TrainingDivergedError as error:
+        names = ", ".join(shapes[row].id for row in error.rows)
+        raise TrainingDivergedError(f"{error} (fit.refine_learning_rate) or look at {names}", error.rows) from error
 
 
 def _to_reconstruct(run: Run, population: Population) -> list[Shape]:
