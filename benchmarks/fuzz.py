@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -146,10 +147,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(READERS)
-    each = -(-options.inputs // len(names))
+    shares = sum(READERS[name].share for name in names)
     readers = {}
     for name in names:
-        readers[name] = fuzz(name, options.first, each)
+        readers[name] = fuzz(name, options.first, math.ceil(options.inputs * READERS[name].share / shares))
         row = readers[name]
         print(f"{name}: {row['inputs']} inputs, {row['read']} read, slowest {row['slowest_s']} s, "
               f"+{row['growth_mb']:.0f} MB, {len(row['findings'])} findings", flush=True)  # fmt: skip

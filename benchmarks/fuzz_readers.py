@@ -35,7 +35,8 @@ class Reader:
         seeds: makes valid inputs.
         mutate: damages one.
         read: reads the file at a path; may raise a ShapegenError and nothing else.
-        prepare: lays further files beside the input, once.
+        prepare: lays further files beside the input.
+        share: of the inputs, relative to the other readers; below 1 where an input takes long.
     """
 
     file: str
@@ -43,6 +44,7 @@ class Reader:
     mutate: Mutation
     read: Callable[[Path], Any]
     prepare: Callable[[Path], Any] = lambda folder: None
+    share: float = 1.0
 
 
 ANY = one_of((bytes_changed, bytes_changed, noise))
@@ -424,21 +426,21 @@ READERS: Mapping[str, Reader] = {
     "nifti": Reader("a.nii", _nifti, one_of((nifti_header, nifti_header, ANY)), _read_labels),
     "nifti-gz": Reader("a.nii.gz", _packed, one_of((compressed(nifti_header), ANY)), _read_labels),
     **{suffix[1:]: Reader(f"a{suffix}", _mesh(suffix), ANY, _read_surface) for suffix in MESH_SUFFIXES},
-    **{suffix[1:]: Reader(f"a{suffix}", _mesh(suffix), ANY, _read_surface) for suffix in (".vtk", ".vtp")},
+    **{suffix[1:]: Reader(f"a{suffix}", _mesh(suffix), ANY, _read_surface, share=0.1) for suffix in (".vtk", ".vtp")},
     "points": Reader("a.xyz", _points, ANY, _observe),
     "open-mesh": Reader("a.ply", _mesh(".ply"), ANY, _observe),
-    "config-yaml": Reader("a.yaml", _configuration, TEXT, _read_configuration),
+    "config-yaml": Reader("a.yaml", _configuration, TEXT, _read_configuration, share=0.3),
     "config-toml": Reader("a.toml", _toml, ANY, _read_configuration),
     "set": Reader("a.txt", _sets, ANY, _read_set),
-    "sources": Reader("a.yaml", _sources, TEXT, _read_sources, _lay_sources),
+    "sources": Reader("a.yaml", _sources, TEXT, _read_sources, _lay_sources, share=0.2),
     "safetensors": Reader("a.safetensors", _tensors, TENSORS, _read_tensors),
     "checkpoint": Reader("checkpoint.safetensors", _checkpoint, TENSORS, _resume),
     "old-checkpoint": Reader("checkpoint.safetensors", _unsealed, TENSORS, _resume),
-    "manifest": Reader("manifest.json", _manifest, TEXT, _open_run, _lay_run),
+    "manifest": Reader("manifest.json", _manifest, TEXT, _open_run, _lay_run, share=0.5),
     "run-config": Reader(
-        "config.yaml", lambda: _configuration()[:1], TEXT, lambda path: _open_run(path), _lay_manifest
+        "config.yaml", lambda: _configuration()[:1], TEXT, lambda path: _open_run(path), _lay_manifest, 0.2
     ),
-    "stage": Reader("prepare/stage.json", _stages, TEXT, _look_upstream, _lay_stage),
+    "stage": Reader("prepare/stage.json", _stages, TEXT, _look_upstream, _lay_stage, share=0.3),
     "population": Reader("population.json", _population, TEXT, _read_population),
     "curation": Reader("curation.json", _curation, TEXT, _read_curated, _lay_curation),
     "decisions": Reader("decisions.json", _decisions, TEXT, _read_decisions),
