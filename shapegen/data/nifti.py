@@ -24,7 +24,7 @@ SLAB_VOXELS = 2**24
 """Voxels decoded at a time: what bounds the memory for files of any size."""
 LARGEST_LABEL = 4095
 """Label maps number organs; larger values mean that the file is an image."""
-DAMAGED = (EOFError, OSError, ValueError, ArithmeticError, zlib.error)
+DAMAGED = (EOFError, OSError, ValueError, TypeError, ArithmeticError, zlib.error)
 """What nibabel and gzip raise over damaged bytes."""
 MM = {"meter": 1000.0, "micron": 0.001}
 
