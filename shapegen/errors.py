@@ -91,6 +91,10 @@ class ProcessEndedError(ShapegenError):
     """Work that was done in a process of its own ended that process: a crash in a library, or no memory left."""
 
 
+class NotEnoughSpaceError(ShapegenError):
+    """The disk clearly cannot hold what is about to be made."""
+
+
 class DownloadError(ShapegenError):
     """Public data cannot be had: the server, the way to it, the file that came, or the place where it should lie."""
 

@@ -85,7 +85,7 @@ def test_the_disk_is_full_at_some_moment(reference, tmp_path, trial):
 @pytest.mark.slow
 def test_a_disk_that_is_really_full(reference, tmp_path):
     (tmp_path / "disk").mkdir()
-    with small_disk(tmp_path / "disk", "300k") as remount:
+    with small_disk(tmp_path / "disk", "6m") as remount:
         out = tmp_path / "disk" / "run"
         process = Process(out, log=tmp_path / "log")
         assert process.wait() == 1

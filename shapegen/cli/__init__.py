@@ -9,6 +9,7 @@ import typer
 
 from shapegen import __version__
 from shapegen.cli.check import check
+from shapegen.cli.clean import clean
 from shapegen.cli.compare import compare
 from shapegen.cli.complete import complete
 from shapegen.cli.curate import curate
@@ -58,6 +59,6 @@ def _main(
 
 for _command in (run, finetune, curate, prepare, fit, train, sample, complete, evaluate, report, compare, export):
     app.command()(_command)
-for _command in (interpolate, edit, together, view, film, score, fetch, list_plugins, show, new_plugin, check):
+for _command in (interpolate, edit, together, view, film, score, clean, fetch, list_plugins, show, new_plugin, check):
     app.command()(_command)
 app.add_typer(survey, name="survey")

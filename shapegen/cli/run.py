@@ -21,7 +21,7 @@ def run(
     start: options.Start,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Run folder.  [default: runs/ORGAN]")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration; compute nothing.")
+        bool, typer.Option("--dry-run", help="Print the resolved configuration and an estimate; compute nothing.")
     ] = False,
 ) -> None:
     """Do everything: from data to generated shapes, metrics and report. Run it again to go on after an interruption."""
@@ -74,7 +74,7 @@ def _show_results(folder: Path) -> None:
 
 
 def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:
-    """Return a configuration file whose comments say where everything comes from."""
+    """Return a configuration file whose comments say where everything comes from and what the run will take."""
     from shapegen.config import SLOTS
     from shapegen.configfile import to_yaml
 
@@ -82,4 +82,15 @@ def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:
     for field, kind in SLOTS.items():
         for slot in config.slots(field):
             lines.append(f"#   {kind}/{slot.name}: {catalog.find(kind, slot.name).source}\n")
-    return "".join(lines)
+    return "".join([*lines, *(f"# {line}\n" for line in _estimate(folder, config, catalog))])
+
+
+def _estimate(folder: Path, config: RunConfig, catalog: Catalog) -> list[str]:
+    from shapegen.errors import ShapegenError
+    from shapegen.estimate import of_run
+    from shapegen.run import Run
+
+    try:
+        return of_run(Run(folder, config, catalog=catalog, lock=None)).lines()
+    except (ShapegenError, OSError) as error:
+        return [f"no estimate: {' '.join(str(error).split())}"]

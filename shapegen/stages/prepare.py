@@ -20,6 +20,7 @@ from shapegen.data.placement import Placement
 from shapegen.data.population import SPLITS, Population, Shape, Split
 from shapegen.data.split import by_fold, by_hash, from_file, held_out
 from shapegen.errors import NoUsableDataError
+from shapegen.estimate import check_space
 from shapegen.geometry.surface import Surface
 from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
@@ -57,7 +58,9 @@ def compute(run: Run, folder: Path) -> None:
 
     Raises:
         NoUsableDataError: fewer than four shapes can be used; the text lists why the others cannot.
+        NotEnoughSpaceError: the disk clearly cannot hold what this and the other stages will make of them.
     """
+    check_space(run)
     organ: Organ = run.build("organ", run.config.organ)
     items, _ = run.scan()
     notes = _organ_notes(organ, run.config.data)
