@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import threading
@@ -34,7 +35,9 @@ def apart(function: Callable[..., R], *arguments: Any) -> R:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     if os.getpid() not in _POOLS:
-        _POOLS[os.getpid()] = ProcessPoolExecutor(1, timeout=IDLE)
+        pool = ProcessPoolExecutor(1, timeout=IDLE)
+        atexit.register(pool.shutdown, wait=False, kill_workers=True)
+        _POOLS[os.getpid()] = pool
     try:
         result: R = _POOLS[os.getpid()].submit(function, *arguments).result()
     except BrokenProcessPool as error:

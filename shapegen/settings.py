@@ -164,9 +164,16 @@ def _absolute(config: RunConfig) -> RunConfig:
 
 def _absolute_source(source: str) -> str:
     path, colon, preset = source.rpartition(":")
-    if Path(source).exists():
+    if _exists(source):
         return str(Path(source).absolute())
-    return f"{Path(path).absolute()}:{preset}" if colon and Path(path).exists() else source
+    return f"{Path(path).absolute()}:{preset}" if colon and _exists(path) else source
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long a name, a null byte
+        return False
 
 
 def _where(location: Sequence[str | int], layers: Sequence[Layer]) -> str:

@@ -152,8 +152,8 @@ def _is_row(row: Any, folder: Path) -> bool:
     """Tell whether a row has what is read of it, and its surface lies in the folder."""
     if not isinstance(row, dict):
         return False
-    texts = [row.get(name) for name in ("id", "group", "file", "reason")]
-    known = isinstance(texts[0], str) and isinstance(texts[2], str) and all(isinstance(t, str | None) for t in texts)
+    texts = all(isinstance(row.get(name), str) for name in ("id", "file", "reason"))
+    known = texts and isinstance(row.get("group", 0), str | None)
     verdicts = row.get("verdict") in VERDICTS and row.get("after_repair", "") in (None, *VERDICTS)
     findings = row.get("findings")
     said = isinstance(findings, list) and all(isinstance(f, dict) and isinstance(f.get("text"), str) for f in findings)

@@ -46,4 +46,8 @@ class Placement:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Placement:
-        return Placement(float(data["scale"]), np.asarray(data["centre"], float), np.asarray(data["rotation"], float))
+        """Read what `to_json` gives; KeyError, TypeError or ValueError where it is something else."""
+        centre, rotation = np.asarray(data["centre"], float), np.asarray(data["rotation"], float)
+        if centre.shape != (3,) or rotation.shape != (3, 3):
+            raise ValueError(f"expected a centre [3] and a rotation [3, 3], got {centre.shape} and {rotation.shape}")
+        return Placement(float(data["scale"]), centre, rotation)

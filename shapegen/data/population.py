@@ -145,7 +145,7 @@ class Population(Sequence[Shape]):
             # absent from what earlier versions wrote
             space_only = tuple(Shape.from_json(row, folder) for row in data.get("space_only", ()))
             return Population(data["organ"], shapes, tuple(data["unusable"]), tuple(data["notes"]), space_only)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{folder / 'population.json'}: not a population ({error!r})") from error
 
 
