@@ -14,6 +14,17 @@ import pytest
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--bench", action="store_true", help="run the benches of hundreds of trials, and nothing else")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("--bench")
+    chosen = [item for item in items if (item.get_closest_marker("bench") is not None) == wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of the real segmentations; the test is skipped where there is none."""

@@ -18,7 +18,7 @@ from shapegen.pipeline import _why_not
 from shapegen.store import read_arrays, read_json
 
 TRIALS = 204
-"""Of the slow bench: 34 of each stage."""
+"""Of the bench: 34 of each stage."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_killed_at_a_random_moment_it_ends_the_same(reference, tmp_path, trial):
     kill_and_finish(reference, tmp_path / "run", trial)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 @pytest.mark.parametrize("trial", range(TRIALS))
 def test_killed_at_random_moments_of_every_stage(reference, tmp_path, trial):
     kill_and_finish(reference, tmp_path / "run", trial)
@@ -70,7 +70,7 @@ def test_a_full_disk_is_one_line_and_then_it_goes_on(reference, tmp_path, stage,
     same(tmp_path / "run", reference)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 @pytest.mark.parametrize("trial", range(24))
 def test_the_disk_is_full_at_some_moment(reference, tmp_path, trial):
     stage = NAMES[trial % len(NAMES)]
