@@ -113,7 +113,7 @@ def of_run(run: Run) -> Estimate:
         ShapegenError: its data cannot be listed.
     """
     items, _ = run.scan()
-    return estimate(run.config, len(items), embedded=all(item.options.get("kind") == "embedded" for item in items))
+    return estimate(run.config, len(items), embedded=not run.config.data)
 
 
 def check_space(run: Run) -> None:

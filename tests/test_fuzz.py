@@ -34,10 +34,10 @@ FOUND = {
     "run-config": (78, 619),
     "stage": (4, 25, 37),
     "curation": (10, 84, 91, 98, 190),
-    "population": (2721, 3767),
+    "population": (2721, 3767, 4128),
     "log": (3, 14),
     "picture": (33,),
-    "zip": (42,),
+    "zip": (42, 2543, 3672),
     "sources": (79, 85),
 }
 """Inputs that were findings, by reader."""

@@ -144,6 +144,8 @@ class Population(Sequence[Shape]):
             shapes = tuple(Shape.from_json(row, folder) for row in data["shapes"])
             # absent from what earlier versions wrote
             space_only = tuple(Shape.from_json(row, folder) for row in data.get("space_only", ()))
+            if not all(isinstance(name, str) for shape in (*shapes, *space_only) for name in (shape.id, shape.group)):
+                raise TypeError("an id that is no text")
             return Population(data["organ"], shapes, tuple(data["unusable"]), tuple(data["notes"]), space_only)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFileError(f"{folder / 'population.json'}: not a population ({error!r})") from error

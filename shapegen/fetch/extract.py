@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from shapegen.errors import DownloadError
 from shapegen.fetch.catalogue import Dataset
 
-UNREADABLE = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
+UNREADABLE = (BadZipFile, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, zlib.error)
 """What zipfile raises for damaged, encrypted and strangely compressed members."""
 CHUNK = 1 << 20
 
