@@ -47,7 +47,8 @@ from shapegen.quality.examples import GOOD, Example, Given, Way, make_examples
 from shapegen.quality.find import Lesson, template_of, ways_of
 from shapegen.quality.kinds import KINDS, REMADE, UNGRADED
 from shapegen.quality.learn import learn
-from shapegen.quality.measures import NAMES, measure
+from shapegen.quality.measures import NAMES
+from shapegen.quality.measuring import measure
 from shapegen.quality.model import QualityModel
 from shapegen.quality.population import drawn, good_shapes
 from shapegen.quality.strays import KIND as STRAYED

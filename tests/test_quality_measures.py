@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 
 from shapegen.geometry.surface import Surface, area, select_faces, signed_volume
 from shapegen.quality.kinds import KINDS
-from shapegen.quality.measures import INTEGRITY, MEASURES, NAMES, measure
+from shapegen.quality.measures import INTEGRITY, MEASURES, NAMES
+from shapegen.quality.measuring import measure
 from shapegen.quality.pose import Template, find_pose
 from tests.conftest import icosphere
 

@@ -48,7 +48,8 @@ def score(
     """
     from shapegen.parallel import worker_count
     from shapegen.quality.find import find_model
-    from shapegen.quality.score import check_out, score_files, write_scores
+    from shapegen.quality.score import score_files
+    from shapegen.quality.table import check_out, write_scores
 
     if out is not None:
         check_out(Path(out))

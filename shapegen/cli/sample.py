@@ -83,7 +83,8 @@ def sample(
             conditions=conditions or (),
             min_quality=min_quality,
         )
-        _say_dropped(drawn, count or 10)
+        if min_quality is not None:
+            _say_dropped(drawn, count or 10)
         typer.echo(out)
         return
     run = open_run(run_folder)
@@ -100,14 +101,13 @@ def sample(
         conditions=conditions or (),
         min_quality=min_quality,
     )
-    _say_dropped(drawn, count or run.config.sample.count)
+    if min_quality is not None:
+        _say_dropped(drawn, count or run.config.sample.count)
     typer.echo(out)
 
 
 def _say_dropped(drawn: dict[str, Any], wanted: int) -> None:
     """Say how many draws were not good enough, and why."""
-    if "quality" not in drawn:
-        return
     quality, kept = drawn["quality"], len(drawn["samples"])
     dropped = f", dropped {len(quality['dropped'])}: {quality['why']}" if quality["dropped"] else ""
     typer.echo(f"kept {kept} of {quality['drawn']} draws{dropped}", err=True)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from shapegen.parallel import each
 from shapegen.quality.kinds import KINDS, REMADE, at_common_size, remade
-from shapegen.quality.measures import VERSION, Measured, measure
+from shapegen.quality.measures import VERSION, Measured
+from shapegen.quality.measuring import measure
 from shapegen.store import derived_seed, read_arrays, write_arrays
 
 if TYPE_CHECKING:
