@@ -109,7 +109,7 @@ def test_another_file_and_a_cut_one_are_refused(model, tmp_path):
 
 
 def test_learning_twice_gives_the_same():
-    few = examples(12, seed=4)
+    few = examples(6, seed=4)
     first, second = (learn(few, TEMPLATE, card={}) for _ in range(2))
     np.testing.assert_array_equal(first.weigher.weights, second.weigher.weights)
     assert (first.slope, first.shift) == (second.slope, second.shift)

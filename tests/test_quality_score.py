@@ -147,12 +147,12 @@ def test_sampling_by_quality_keeps_draws_as_they_are(tmp_path):
 @pytest.mark.slow
 def test_a_score_is_learned_from_a_population_and_kept(ellipsoids, tmp_path):
     good = [Given(shape.id, shape.group, shape.surface()) for shape in ellipsoids]
-    ask = {"cache": tmp_path, "workers": 1, "progress": silent, "lesson": Lesson(14, 14, 2)}
-    model = learned("ellipsoid", good[:14], [], **ask)
+    ask = {"cache": tmp_path, "workers": 1, "progress": silent, "lesson": Lesson(12, 12, 1)}
+    model = learned("ellipsoid", good[:12], [], **ask)
     cut = KINDS["cut-by-plane"](good[15].surface, 0.8, np.random.default_rng(0))
     assert score_surface(model, good[15].surface).logit > score_surface(model, cut).logit + 1
     files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = learned("ellipsoid", good[:14], [], **ask)
+    again = learned("ellipsoid", good[:12], [], **ask)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
     assert again.card == model.card
 

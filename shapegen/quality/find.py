@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shapegen.errors import ConfigError
+from shapegen.progress import say
 from shapegen.quality.examples import GOOD, Given, Way, content_of, make_examples, ways_in_turn
 from shapegen.quality.kinds import KINDS
 from shapegen.quality.learn import learn
@@ -69,9 +70,12 @@ def find_model(
     if population:
         import platformdirs
 
-        cache = platformdirs.user_cache_path("shapegen") / "quality" / name
+        cache = platformdirs.user_cache_path("shapegen") / "quality" / name.rpartition(":")[2]
         lesson = lesson or Lesson()
-        good, _ = good_shapes(organ, population, most=lesson.shapes, progress=progress)
+        good, unusable = good_shapes(organ, population, most=lesson.shapes, progress=progress)
+        if unusable:
+            first = f"{unusable[0]['file']}: {unusable[0]['reason']}"
+            say(f"left out of the population: {len(unusable)} files, such as {first}")
         failed = refused_shapes(population)
         return learned(name, good, failed, cache=cache, workers=workers, progress=progress, lesson=lesson)
     path: Path | None = getattr(organ, "quality", None)
