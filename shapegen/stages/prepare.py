@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from shapegen.curation.examine import META, PROBE, SURFACE, cached
 from shapegen.data.align import Probe, align
 from shapegen.data.align_to import align_to
-from shapegen.data.orientation import Case
 from shapegen.data.placement import Placement
-from shapegen.data.population import SPLITS, Population, Shape, Split
+from shapegen.data.population import Population, Shape, Split
 from shapegen.data.split import by_fold, by_hash, from_file, held_out
 from shapegen.errors import NoUsableDataError
 from shapegen.estimate import check_space
 from shapegen.geometry.surface import Surface
 from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
+from shapegen.stages._notes import LISTED, alignment_notes, beyond_cube, summary, unusable_notes
 from shapegen.stages._sorting import sort_items
 from shapegen.start import starting_point
 from shapegen.store import derived_seed, is_kept, read_arrays, sha256_file, sha256_json, write_arrays
@@ -34,11 +31,6 @@ if TYPE_CHECKING:
 
 FEWEST = 4
 """Shapes without which neither a mean nor a split means anything."""
-LISTED = 12
-DOUBTFUL = 0.3
-NOTABLE_SHARE = 0.99
-HALF = 0.5
-NO_FACES = np.zeros((0, 3), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ def compute(run: Run, folder: Path) -> None:
     cache = run.cache / "items"
     found = sort_items(run, organ, folder, cache=cache, workers=workers)
     read, unusable = found.going, found.left_out
-    notes += [*found.notes, *_unusable_notes(unusable)]
+    notes += [*found.notes, *unusable_notes(unusable)]
     if len(read) < FEWEST:
         raise NoUsableDataError(
             f"{len(read)} usable shapes, at least {FEWEST} are needed"
@@ -113,7 +105,7 @@ def compute(run: Run, folder: Path) -> None:
     _sample_all(run, placed, folder, workers)
     going = {shape.id for shape in shapes}
     cases = [case for case in cases if case.id in going]
-    notes += [*_summary(shapes), *_alignment_notes(shapes, cases), *_beyond_cube(shapes, probes[: len(read)])]
+    notes += [*summary(shapes), *alignment_notes(shapes, cases), *beyond_cube(shapes, probes[: len(read)])]
     for note in notes:
         run.note(note)
     run.record_inputs(
@@ -209,63 +201,3 @@ def _sample_one(task: _Sample) -> None:
         task.placement.to_canonical(surface), count=task.count, sigma=task.sigma, seed=task.seed
     )
     write_arrays(task.target, {"points": points, "distances": distances}, {"key": key})
-
-
-def _summary(shapes: Sequence[Shape]) -> list[str]:
-    counts = ", ".join(f"{sum(shape.split == split for shape in shapes)} {split}" for split in SPLITS)
-    volumes = sorted(shape.volume_ml for shape in shapes)
-    cut = sum(bool(shape.meta.get("touches_scan_border")) for shape in shapes)
-    lines = [
-        f"{len(shapes)} shapes of {len({shape.group for shape in shapes})} patients ({counts}), "
-        f"{volumes[0]:.0f} to {volumes[-1]:.0f} mL, median {volumes[len(volumes) // 2]:.0f} mL"
-    ]
-    remade = sum(bool(shape.meta.get("gap_mm")) for shape in shapes)
-    if remade:
-        lines.append(f"{remade} meshes were not closed or not consistently oriented and were remade by winding number")
-    if cut:
-        lines.append(f"{cut} shapes reach the border of their scan and may be cut off there")
-    lines += [
-        f"{shape.id}: {shape.meta['largest_component_share']:.1%} of the volume is in its largest component, "
-        "the rest was dropped"
-        for shape in shapes
-        if shape.meta.get("largest_component_share", 1.0) < NOTABLE_SHARE
-    ]
-    recognised = [shape for shape in shapes if shape.meta.get("recognised")]
-    if recognised:
-        lines.append(f"{recognised[0].meta['recognised']} ({len(recognised)} files)")
-    return lines
-
-
-def _alignment_notes(shapes: Sequence[Shape], cases: Sequence[Case]) -> list[str]:
-    lines = [case.sentence() for case in cases]
-    mirrored = sum(case.kind == "mirrored" for case in cases)
-    if mirrored > DOUBTFUL * len(shapes):
-        lines.append(
-            f"{mirrored} of {len(shapes)} shapes are mirror images of the others: which of the two is right cannot be "
-            "told from them; give the preset or the `reverse` of the wrong ones in a sources file"
-        )
-    return lines
-
-
-def _beyond_cube(shapes: Sequence[Shape], probes: Sequence[Probe]) -> list[str]:
-    """Held-out shapes may be larger than any training shape; say so where the canonical cube cuts them."""
-    over = [
-        shape.id
-        for shape, found in zip(shapes, probes, strict=True)
-        if abs(
-            shape.placement.to_canonical(Surface(found.hull * found.unit_mm + found.centre, NO_FACES)).vertices
-        ).max()
-        > HALF
-    ]
-    return [f"{len(over)} held-out shapes reach beyond the canonical cube: {', '.join(over[:LISTED])}"] if over else []
-
-
-def _unusable_notes(unusable: Sequence[Mapping[str, str]]) -> list[str]:
-    """One line for each reason, with the files that it concerns."""
-    by_reason: dict[str, list[str]] = defaultdict(list)
-    for row in unusable:
-        by_reason[row["reason"]].append(Path(row["file"]).name)
-    return [
-        f"left out {len(files)}: {', '.join(files[:LISTED])}{' ...' if len(files) > LISTED else ''}: {reason}"
-        for reason, files in sorted(by_reason.items())
-    ]
