@@ -78,7 +78,7 @@ FAMILIES = {
 GRADES = (0.1, 0.5, 0.9)
 LADDERS = 3
 """Kinds of damage for each test shape, each at all grades and at the same place."""
-NULLED = 2
+NULLED = 10
 """Test shapes on which the checks of `shapegen curate` are run; they take several times as long as the score."""
 MOVED = 6
 CLOSED = ("cut-by-plane", "holes", "spikes", "ragged", "staircase", "merged", "melted", "crumbs")
