@@ -16,8 +16,8 @@ class Accumulation:
     """How a training computes its gradients; it remembers what the memory holds.
 
     Every part gets the levels and noise of the whole batch's draw, and the parts' gradients add up to those of its mean
-    loss, so the result differs by rounding only: about 1e-6 relative in a step's gradients. Dropout alone draws other
-    masks for parts.
+    loss, so the result differs by rounding only: about 1e-6 relative in a step's gradients. What the network itself
+    draws (dropout, which conditions are hidden) is drawn anew for each part, and so differs.
 
     Args:
         note: told once for each time that parts become smaller.
