@@ -139,7 +139,7 @@ def contents(run: Path) -> dict[str, Any]:
     """Return what every file of a finished run holds: all but times, and the number of the process that made it."""
     found: dict[str, Any] = {}
     for path in sorted(run.rglob("*")):
-        if path.is_file() and path.name != "lock":
+        if path.is_file() and path.name not in ("lock", "timings.svg"):
             found[path.relative_to(run).as_posix()] = _content(path)
     return found
 
@@ -147,7 +147,8 @@ def contents(run: Path) -> dict[str, Any]:
 def _content(path: Path) -> Any:
     if path.name == "stage.json":
         data = json.loads(path.read_text())
-        data["outputs"].pop("report.html", None)  # it draws the times
+        for name in ("report.html", "figures/timings.svg"):  # they draw the times
+            data["outputs"].pop(name, None)
         return {key: value for key, value in data.items() if key not in ("seconds", "resumed")}
     if path.name == "report.html":
         page, figures = TIMINGS.subn("", path.read_text())

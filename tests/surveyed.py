@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -136,7 +135,7 @@ def served(folder: Path, *, port: int = 0):
         yield process, links
     finally:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a job in the background of a shell would not hear Ctrl-C
         process.communicate(timeout=20)
 
 

@@ -49,6 +49,13 @@ class Tab:
     def text(self, name):
         return self.page.locator(f"#{name}").inner_text()
 
+    def shows(self, name, text):
+        """Wait until an element holds a text: shapes are unpacked beside."""
+        self.page.wait_for_function(
+            "([name, text]) => document.getElementById(name).innerText.includes(text)", arg=[name, text]
+        )
+        return True
+
     def pixels(self, side=None):
         """Return the canvas [h, w, 3] as it is drawn, or its left or right half."""
         import base64
@@ -143,7 +150,7 @@ def test_views_are_those_of_the_pictures(tab):
 @in_browser
 def test_a_sample_stands_beside_its_nearest_training_shape(tab):
     tab.page.click("#table >> text=sample-0001")
-    assert "sample-0001, generated, volume" in tab.text("left-name")
+    assert tab.shows("left-name", "sample-0001, generated, volume")
     assert "nearest training shape (real), volume" in tab.text("right-name")
     assert "beside it" in tab.page.locator("#canvas").get_attribute("aria-label")
     right = tab.pixels("right")[inked(tab.pixels("right"))].mean(axis=0)
@@ -153,9 +160,9 @@ def test_a_sample_stands_beside_its_nearest_training_shape(tab):
     assert tab.page.locator("#table tr[aria-current=true] th").inner_text() == "sample-0001"
     tab.page.focus("#canvas")
     tab.page.keyboard.press("n")
-    assert "sample-0002" in tab.text("left-name")
+    assert tab.shows("left-name", "sample-0002")
     tab.page.keyboard.press("p")
-    assert "sample-0001" in tab.text("left-name")
+    assert tab.shows("left-name", "sample-0001")
 
 
 @in_browser

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +31,7 @@ def serve(
     url: str | None = None,
     show: Callable[[str], None] = print,
 ) -> None:
-    """Serve a study to its readers until Ctrl-C.
+    """Serve a study to its readers until Ctrl-C, or until a service manager ends it (SIGTERM).
 
     Args:
         folder: the study.
@@ -64,6 +66,8 @@ def serve(
         address = f"[{host}]" if ":" in host else host
         base = (url or f"http://{address}:{getattr(server, 'effective_port', port)}").rstrip("/")
         _announce(study, base, local=local, show=show)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         server.run()  # until Ctrl-C
         say("stopped; every answer that came is kept")
     finally:
