@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shapegen.errors import UnusableItemError
-from shapegen.geometry.surface import Surface, area, is_closed, is_oriented, signed_volume
+from shapegen.geometry.surface import Surface, area, is_closed, is_oriented, signed_volume, sphericity
 from shapegen.parallel import each
 from shapegen.seal import is_whole
 from shapegen.store import keep_json, kept_json, read_arrays, write_arrays
@@ -119,7 +118,7 @@ def form(surface: Surface) -> dict[str, float]:
     volume = signed_volume(surface)
     return {
         "form-volume-ml": volume / 1000,
-        "form-sphericity": math.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area(surface),
+        "form-sphericity": sphericity(volume, area(surface)),
         "form-convexity": volume / float(ConvexHull(surface.vertices).volume),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,11 @@ def face_normals(surface: Surface) -> tuple[Points, NDArray[np.float64]]:
 def area(surface: Surface) -> float:
     """Return the surface area."""
     return float(face_normals(surface)[1].sum())
+
+
+def sphericity(volume: float, surface_area: float) -> float:
+    """Return pi^(1/3) (6 V)^(2/3) / A (Wadell 1935): 1 of a ball, less of all else."""
+    return float(math.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / surface_area)
 
 
 def signed_volume(surface: Surface) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.surface import Surface, area, extents, sample_points, signed_volume
+from shapegen.geometry.surface import Surface, area, extents, sample_points, signed_volume, sphericity
 from shapegen.metrics.smoothed import DistanceLattice, distance_lattice
 from shapegen.metrics.thickness import local_thickness
 
@@ -86,7 +86,7 @@ def morphometrics(surface: Surface, *, spacing: float = 2.0, smoothing: float = 
         volume / 1000,
         *sides,
         area(level) / 100,
-        np.pi ** (1 / 3) * (6 * signed_volume(level)) ** (2 / 3) / area(level),
+        sphericity(signed_volume(level), area(level)),
         volume / ConvexHull(surface.vertices[np.unique(surface.faces)]).volume,
         left_share(lattice, surface),
         *curvature,

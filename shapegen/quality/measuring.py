@@ -21,6 +21,7 @@ from shapegen.geometry.surface import (
     largest_component,
     sample_points,
     signed_volume,
+    sphericity,
 )
 from shapegen.metrics.smoothed import DistanceLattice, distance_lattice
 from shapegen.quality.measures import AXES, CLOUD, CURVATURE, INTEGRITY, NAMES, RADII, SCALES, THICKNESS, Measured
@@ -156,7 +157,7 @@ def _form(lattice: DistanceLattice, surfaces: dict[str, Surface]) -> dict[str, f
     middle = surfaces["middle"]
     volume = signed_volume(middle)
     found = {f"thickness-{percent:02d}": float(value) for percent, value in zip(THICKNESS, thickness, strict=True)}
-    found["sphericity"] = float(np.pi ** (1 / 3) * (6 * abs(volume)) ** (2 / 3) / area(middle))
+    found["sphericity"] = sphericity(abs(volume), area(middle))
     found["convexity"] = float(abs(volume) / ConvexHull(surfaces["fine"].vertices).volume)
     sides = extents(middle)
     return found | {f"extent-{axis}": float(side) for axis, side in zip(AXES, sides, strict=True)}
