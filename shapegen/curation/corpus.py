@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shapegen.data.align import Probe
     from shapegen.metrics.measured import Bar
     from shapegen.protocols import Item, Organ
+
+W = TypeVar("W")
 
 VERSION = 2
 """Of the damages and of what is kept of them: raised whenever one changes, so that the cache is made anew."""
@@ -126,9 +128,9 @@ def make_corpus(
         mask = item.options["kind"] == "labels"
         as_mesh = meshes if number % 2 == 0 or not mask else 0
         chosen: list[tuple[str, bool, Damage[Any] | None]] = [(GOOD, not mask, None)]
-        chosen += [(way.name, False, way) for way in _in_turn(MASK_DAMAGES, number, damages if mask else 0)]
+        chosen += [(way.name, False, way) for way in in_turn(MASK_DAMAGES, number, damages if mask else 0)]
         chosen += [(GOOD_MESH, True, None)] if as_mesh and mask else []
-        chosen += [(f"mesh: {way.name}", True, way) for way in _in_turn(MESH_DAMAGES, number, as_mesh)]
+        chosen += [(f"mesh: {way.name}", True, way) for way in in_turn(MESH_DAMAGES, number, as_mesh)]
         ways = [
             _Way(name, mesh, damage, derived_seed(seed, "damage", item.id, name), _path(cache, item, name, seed))
             for name, mesh, damage in chosen
@@ -147,7 +149,7 @@ def make_corpus(
                 yield _read(task.item, way)
 
 
-def _in_turn(ways: Sequence[Damage[Any]], number: int, count: int) -> list[Damage[Any]]:
+def in_turn(ways: Sequence[W], number: int, count: int) -> list[W]:
     """Return the ways of the item with this number: one after the other of all, so that each is used equally often."""
     return [ways[(number * count + k) % len(ways)] for k in range(count)]
 

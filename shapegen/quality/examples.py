@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.curation.corpus import in_turn
 from shapegen.parallel import each
 from shapegen.quality.kinds import KINDS, REMADE, at_common_size, remade
 from shapegen.quality.measures import VERSION, Measured
@@ -88,8 +89,7 @@ def ways_in_turn(shapes: Sequence[Given], *, kinds: Sequence[str], each_shape: i
     found = []
     for number, shape in enumerate(shapes):
         ways = [Way(GOOD, 0.0, 0), Way(REMADE, 0.0, 0)]
-        for k in range(each_shape):
-            kind = kinds[(number * each_shape + k) % len(kinds)]
+        for kind in in_turn(kinds, number, each_shape):
             own = derived_seed(seed, "damage", shape.id, kind)
             ways.append(Way(kind, float(np.random.default_rng(own).random()), own))
         found.append(ways)

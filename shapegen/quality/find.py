@@ -107,13 +107,13 @@ def learned(
         cache: folder for what was measured and learned.
         card: what else to say of it.
     """
-    template = template_of(good, cache)
-    ways = ways_of(good, failed, lesson)
     shapes = [*good, *failed]
     contents = [content_of(shape.surface) for shape in shapes]
     path = cache / f"score-{sha256_json([VERSION, asdict(lesson), contents])[:16]}.safetensors"
     if path.is_file():
         return load_model(path)
+    template = template_of(good, cache)
+    ways = ways_of(good, failed, lesson)
     made = make_examples(shapes, ways, template, cache=cache, workers=workers, progress=progress)
     examples = list(made)
     said = {
