@@ -137,7 +137,7 @@ def _bring_up_to_date(run: Run, stage: Stage, wanted: dict[str, Any]) -> bool:
     finally:
         run.computing = None
     seconds = time.perf_counter() - start
-    _drop_leftovers(folder)
+    _drop_unfinished(folder)
     finished = {"key": key, "basis": wanted, "seconds": round(seconds, 3), "resumed": resumed}
     write_json(folder / STAGE, {**finished, "outputs": {name: sha256_file(folder / name) for name in _outputs(folder)}})
     (folder / STARTED).unlink()
@@ -177,7 +177,7 @@ def _outputs(folder: Path) -> Iterator[str]:
             yield path.relative_to(folder).as_posix()
 
 
-def _drop_leftovers(folder: Path) -> None:
+def _drop_unfinished(folder: Path) -> None:
     """Remove what only an interrupted run could need: half-written files and checkpoints."""
     for path in [*folder.rglob(".*.tmp"), *folder.rglob("checkpoint*.safetensors")]:
         path.unlink()

@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from conftest import icosphere
-from shapegen.config import RunConfig
+from reported import FakeRun
 from shapegen.data.placement import Placement
 from shapegen.data.population import Population, Shape, write_surface
-from shapegen.errors import StageMissingError
 from shapegen.geometry.export import write_mesh
 from shapegen.geometry.surface import Surface, signed_volume
 from shapegen.store import read_json, write_json
@@ -34,22 +33,6 @@ WANTED = Wanted(real=6, synthetic=6, near_copies=2, practice=2, seed=7)
 DESIGN = Design(readers=3, repeats=4)
 SECRET = "hospital-4711"
 """Stands in the ids of real shapes; no reader may ever see it."""
-
-
-class FakeRun:
-    """What a study needs of a run."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.config = RunConfig()
-
-    def stage(self, name):
-        return self.folder / name
-
-    def require(self, name, *, needed_by):
-        if not (self.folder / name / "stage.json").exists():
-            raise StageMissingError(self.folder, name, needed_by)
-        return self.folder / name
 
 
 def lump(rng, *, rough: float = 0.0) -> Surface:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shapegen.cli import options
 from shapegen.cli.guard import guarded
+
+if TYPE_CHECKING:
+    from shapegen.leftovers import Leftover
 
 
 @guarded
@@ -20,19 +23,19 @@ def clean(
 ) -> None:
     """Remove from a run folder what can be computed again: its cache, interrupted stages, half-written files."""
     from shapegen.errors import ConfigError
-    from shapegen.leftovers import freed, leftovers, remove
+    from shapegen.leftovers import freed, remove
     from shapegen.lock import Lock
     from shapegen.manifest import read_manifest
 
     read_manifest(run_folder)
     if dry_run:
-        _show(run_folder)
+        _shown(run_folder)
         return
     lock = Lock(run_folder)
     try:
-        if not _show(run_folder):
+        found = _shown(run_folder)
+        if not found:
             return
-        found = leftovers(run_folder)
         if not yes and not sys.stdin.isatty():
             raise ConfigError("there is no terminal to ask in: look at the list with --dry-run, remove with --yes")
         if not yes and not typer.confirm("Remove them?", err=True):
@@ -45,12 +48,12 @@ def clean(
         lock.release()
 
 
-def _show(folder: Path) -> bool:
-    """List what can go; tell whether there is anything."""
+def _shown(folder: Path) -> list[Leftover]:
+    """Print and return what can go."""
     from shapegen.leftovers import freed, leftovers
 
     found = leftovers(folder)
     for leftover in found:
         typer.echo(f"{freed([leftover]) / 1e6:10.1f} MB  {leftover.path.relative_to(folder)}: {leftover.why}")
     typer.echo(f"{freed(found) / 1e6:10.1f} MB in all" if found else f"{folder}: there is nothing to remove")
-    return bool(found)
+    return found
