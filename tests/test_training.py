@@ -335,7 +335,7 @@ def test_learns_the_covariance_of_a_gaussian(tmp_path, process, sampler):
         checkpoint=tmp_path,
         log=lambda step, losses: None,
     )
-    drawn = sample(network, process, mask, count=4000, seed=1, sampler=sampler, steps=24, batch=4000)
+    drawn = sample(network, process, mask, count=4000, seed=1, sampler=sampler, steps=24, together=4000)
     got, truth = torch.cov(drawn[:, mask].T), torch.cov(x[:900][:, mask].T)
     assert ((got - truth).norm() / truth.norm()) < 0.12
     assert (drawn[:, mask].mean(dim=0) - x[:900][:, mask].mean(dim=0)).abs().max() < 0.12

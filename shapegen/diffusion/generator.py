@@ -151,20 +151,28 @@ class Diffusion:
     def path(
         self, count: int, *, seed: int, device: str = "cpu", progress: Callable[[int], None] | None = None
     ) -> list[tuple[float, Tensor]]:
-        """Return what `sample` goes through, from noise to the same samples; for few of them (one batch, 256 at most).
+        """Return what `sample` goes through, from noise to the same samples.
 
         Returns:
             (level, latents [count, tokens, width]) of decreasing level, sigma or the time of flow matching, noise and
             all as they are there; the last are the samples, at 0.
         """
-        seen: dict[float, Tensor] = {}
+        seen: dict[float, dict[int, Tensor]] = {}
+        drawn = 0
 
         def watch(level: float, x: Tensor) -> None:
             if level > 0:
-                seen[level] = x.float().cpu()
+                seen.setdefault(level, {})[drawn] = x.float().cpu()
 
-        samples = self._sample(self.network, count, seed=seed, device=device, progress=progress, watch=watch)
-        return [*sorted(seen.items(), reverse=True), (0.0, samples)]
+        def moved_on(size: int) -> None:
+            nonlocal drawn
+            drawn += size
+            if progress:
+                progress(size)
+
+        samples = self._sample(self.network, count, seed=seed, device=device, progress=moved_on, watch=watch)
+        levels = ((level, torch.cat([*batches.values()])) for level, batches in sorted(seen.items(), reverse=True))
+        return [*levels, (0.0, samples)]
 
     def _sample(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,9 @@ from shapegen.store import derived_seed
 Watch = Callable[[float, Tensor], None]
 """`(level, x[b, tokens, width])`: where the samples of a batch are, at sigma, or at the time of flow matching. A method
 of second order asks twice at a level; the last time counts."""
+
+TOGETHER = 16
+"""Samples that are always drawn at once: the last digits of a matrix product change with its number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def sample(
     sigma_max: float = 80.0,
     options: Mapping[str, float] | None = None,
     first: int = 0,
-    batch: int = 256,
+    together: int = TOGETHER,
     device: str = "cpu",
     cond: Tensor | None = None,
     progress: Callable[[int], None] | None = None,
@@ -91,8 +95,8 @@ def sample(
 ) -> Tensor:
     """Draw latents.
 
-    Sample i depends on (seed, i) alone: all its noise comes from a CPU generator of its own. Drawing more, in other
-    batches, or on another device gives the same samples up to rounding.
+    Sample i depends on (seed, i) alone: all its noise comes from a CPU generator of its own, and it is drawn in a batch
+    of always the same size, what lacks being drawn and dropped. On another device it is the same up to rounding.
 
     Args:
         network: trained; set to eval mode.
@@ -105,11 +109,11 @@ def sample(
         sigma_min, sigma_max: its ends, for samplers over sigma.
         options: of the sampler: `eta` of ddim, `churn` of heun.
         first: number of the first sample.
-        batch: samples at once.
+        together: samples at once.
         device: torch's name of it.
         cond: condition tokens [count, c, width], one row for each sample, or None.
         progress: called with the number of samples done since its last call.
-        watch: called whenever the network is asked.
+        watch: called whenever the network is asked, with the samples of one batch that are not dropped.
 
     Returns:
         Standardised latents [count, tokens, width], float32, on the CPU.
@@ -127,12 +131,12 @@ def sample(
         levels = samplers.karras_sigmas(steps, sigma_min=sigma_min, sigma_max=sigma_max)
         top = float(levels[0])
     done: list[Tensor] = [torch.zeros(0, *mask.shape)]
-    for start in range(0, count, batch):
-        size = min(batch, count - start)
-        numbers = range(first + start, first + start + size)
+    for start in range(0, count, together):
+        size = min(together, count - start)
+        numbers = range(first + start, first + start + together)
         generators = [torch.Generator().manual_seed(derived_seed(seed, "sample", number)) for number in numbers]
-        x = top * samplers.standard_normal((size, *mask.shape), generators).to(device) * mask
-        part = cond[start : start + size].to(device) if cond is not None else None
+        x = top * samplers.standard_normal((together, *mask.shape), generators).to(device) * mask
+        rows = torch.arange(start, start + together).clamp(max=count - 1)
         x = _integrate(
             chosen,
             network,
@@ -140,15 +144,19 @@ def sample(
             mask,
             x=x,
             levels=levels,
-            cond=part,
+            cond=cond[rows].to(device) if cond is not None else None,
             generators=generators,
             extra=extra,
-            watch=watch,
+            watch=partial(_of_kept, watch, size) if watch else None,
         )
-        done.append(x.float().cpu())
+        done.append(x[:size].float().cpu())
         if progress:
             progress(size)
     return torch.cat(done)
+
+
+def _of_kept(watch: Watch, size: int, level: float, x: Tensor) -> None:
+    watch(level, x[:size])
 
 
 def _integrate(
