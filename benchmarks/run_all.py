@@ -54,6 +54,11 @@ BENCHES: Mapping[str, Bench] = {
         ("ratio_wall", "ratio_cpu", "ratio_wall_old_form"),
         ("--shapes", "16", "--points", "512", "--rounds", "2", "--pairs", "8", "--memory-shapes", "32"),
     ),
+    "framework-tax": Bench(
+        "framework_tax.py",
+        ("ratio_training", "ratio_training_with_held_out_losses", "ratio_sampling"),
+        ("--steps", "10", "--count", "4", "--rounds", "1"),
+    ),
     "inr-fitting": Bench("inr_fitting.py", ("ratio",), ("--livers", "2", "--rounds", "1"), wants_run=True),
     "fuzz": Bench("fuzz.py", ("inputs", "findings"), ("--inputs", "600")),
 }

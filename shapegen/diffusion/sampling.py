@@ -20,7 +20,7 @@ Watch = Callable[[float, Tensor], None]
 """`(level, x[b, tokens, width])`: where the samples of a batch are, at sigma, or at the time of flow matching. A method
 of second order asks twice at a level; the last time counts."""
 
-TOGETHER = 16
+TOGETHER = 20
 """Samples that are always drawn at once: the last digits of a matrix product change with its number of rows."""
 
 
