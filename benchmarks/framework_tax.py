@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -71,7 +72,7 @@ def minimal_sampling(network: nn.Module, count: int) -> Tensor:
         return (x - x / total**2 - sigma / total * inner) / sigma
 
     x = sigmas[0] * torch.randn(count, TOKENS, WIDTH)
-    for high, low in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for high, low in pairwise(sigmas):
         first = slope(x, high)
         ahead = x + (low - high) * first
         x = ahead if low == 0 else x + (low - high) * (first + slope(ahead, low)) / 2
