@@ -1,6 +1,6 @@
 """Ask a generator for attributes and measure what comes: how exactly, in which order, and how varied the rest stays.
 
-    python benchmarks/attributes.py liver [--levels 3] [--out benchmarks/results/attributes.json]
+    python benchmarks/attributes.py liver [--levels 3] [--real RUN] [--out benchmarks/results/attributes.json]
 
 Asked are values in the central 90 % of the population (its 5 to 95 % quantiles), another one for each draw, with three
 seeds. What came is measured on the meshes that users get, with surface detail. Reported:
@@ -10,6 +10,9 @@ seeds. What came is measured on the meshes that users get, with surface detail. 
   standard deviations of the population;
 - variety: how much the other attributes, and the codes, of the draws asked for volume vary around their regression on
   volume, over the same of the unconditional draws (aim: 0.8).
+
+- with `--real`, several at once as real shapes have them: each test shape of a prepared run, which the generator must
+  not have seen, gives the values that are asked for together; beside it the same for unconditional draws.
 
 Intervals are 95 % bootstrap intervals over draws. What the result file has already is not measured again.
 """
@@ -29,13 +32,17 @@ from shapegen.conditioning.attributes import ATTRIBUTES
 from shapegen.conditioning.draw import conditioned
 from shapegen.conditioning.population import AttributeTable, attribute_table, measured_rows
 from shapegen.conditioning.target import EXACT, Target
+from shapegen.data.placement import Placement
+from shapegen.data.population import Population
 from shapegen.diffusion.latents import split
 from shapegen.discovery import discover
 from shapegen.generator import Generator
+from shapegen.geometry.surface import Surface
 from shapegen.pretrained import pretrained_organ
 from shapegen.store import read_json, write_json
 
 SEEDS = (0, 1, 2)
+TOGETHER = ("volume", "extent-left-right", "extent-front-back", "extent-head-foot", "left-share", "sphericity")
 REST = ("extent-left-right", "extent-front-back", "extent-head-foot", "sphericity", "convexity", "left-share")
 
 
@@ -66,6 +73,42 @@ def asked(generator: Generator, table: AttributeTable, name: str, count: int) ->
     return np.array(rows), samples
 
 
+def as_real(generator: Generator, table: AttributeTable, real: list[Surface]) -> dict[str, dict]:
+    """Return how well draws, one for each real shape, have several of its values at once; and if nothing is asked."""
+    values = measured_rows(real)
+    wanted = np.stack([working(values, name) for name in TOGETHER], axis=1)
+    x = draws(generator, {}, len(real), seed=0)
+    found = []
+    for number, row in enumerate(wanted):
+        targets = [
+            Target(name, float(value), EXACT * table.spread(name)) for name, value in zip(TOGETHER, row, strict=True)
+        ]
+        got = conditioned(generator, table, targets, x[number : number + 1], seed=0, resolution=128).values[0]
+        found.append([ATTRIBUTES[name].working(value) for name, value in zip(TOGETHER, got, strict=True)])
+    codes, log_scale = split(generator.layout, generator.scaler.restore(x))
+    free = measured_rows(sample.surface for sample in generator.mesh(codes, log_scale.exp(), resolution=128, seed=0))
+    return {
+        "asked for": errors(wanted, np.array(found), table),
+        "unconditional": errors(wanted, np.stack([working(free, name) for name in TOGETHER], axis=1), table),
+        "outside of the data": {
+            name: int(np.sum((column < table.range(name)[0]) | (column > table.range(name)[1])))
+            for name, column in zip(TOGETHER, wanted.T, strict=True)
+        },
+    }
+
+
+def working(values: np.ndarray, name: str) -> np.ndarray:
+    """Return one attribute of measured rows on its working scale."""
+    column = values[:, list(ATTRIBUTES).index(name)]
+    return np.log(column) if ATTRIBUTES[name].logarithmic else column
+
+
+def errors(wanted: np.ndarray, found: np.ndarray, table: AttributeTable) -> dict[str, dict[str, float]]:
+    off = np.abs(found - wanted) / [table.spread(name) for name in TOGETHER]
+    columns = {name: interval(column, np.median) for name, column in zip(TOGETHER, off.T, strict=True)}
+    return {**columns, "all": interval(off, np.median)}
+
+
 def residual_spread(volume: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the standard deviations [k] of rows [n, k] around their regression on log volume."""
     design = np.stack([np.ones(len(volume)), volume], axis=1)
@@ -76,10 +119,9 @@ def residual_spread(volume: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def variety(samples: list, table: AttributeTable) -> tuple[np.ndarray, np.ndarray]:
     """Return log volumes [n], and the rest: attributes on the working scale and codes [n, k]."""
     values = measured_rows(sample.surface for sample in samples)
-    of = {name: values[:, list(ATTRIBUTES).index(name)] for name in ATTRIBUTES}
-    rest = [np.log(of[name]) if ATTRIBUTES[name].logarithmic else of[name] for name in REST]
+    rest = [working(values, name) for name in REST]
     codes = np.stack([sample.code.flatten().numpy() for sample in samples])
-    return np.log(of["volume"]), np.concatenate([np.stack(rest, axis=1), codes], axis=1)
+    return working(values, "volume"), np.concatenate([np.stack(rest, axis=1), codes], axis=1)
 
 
 def ratios(volume: np.ndarray, rest: np.ndarray, free_volume: np.ndarray, free: np.ndarray) -> dict[str, float]:
@@ -133,6 +175,7 @@ def main() -> None:
     parser.add_argument("--volumes", type=int, default=8, help="asked volumes for each seed")
     parser.add_argument("--levels", type=int, default=3, help="asked values of each other attribute for each seed")
     parser.add_argument("--only", action="append", help="an attribute; several times; default: all")
+    parser.add_argument("--real", type=Path, help="a run folder with a finished prepare stage")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/attributes.json"))
     options = parser.parse_args()
     begin = time.process_time()
@@ -161,6 +204,12 @@ def main() -> None:
         write_json(options.out, result)
         said = {key: round(each["value"], 3) for key, each in result["attributes"][name].items()}
         print(name, said, result["cpu seconds"], "s of CPU", flush=True)
+    if options.real and "as real shapes" not in result:
+        test = Population.load(options.real / "prepare").of("test")
+        real = [Placement(shape.placement.scale).to_mm(shape.canonical()) for shape in test]
+        result["as real shapes"] = {"run": options.real.name, **as_real(generator, table, real)}
+        write_json(options.out, result)
+        print(result["as real shapes"])
 
 
 if __name__ == "__main__":
