@@ -147,6 +147,13 @@ def test_names_as_they_usually_are_stay_and_different_ones_stay_different():
     assert file_stem("a:b") != file_stem("a*b")
 
 
+@given(st.lists(st.text("ab-/", min_size=1, max_size=6), min_size=2, max_size=30, unique=True))
+@example(["a/b--c", "a--b/c", "a--b--c", "a/b/c"])
+@example(["a/-b", "a-/b", "a---b"])
+def test_different_names_have_different_stems(names):
+    assert len({file_stem(name) for name in names}) == len(names)
+
+
 def test_a_crash_in_a_library_costs_that_call_only():
     with pytest.raises(ProcessEndedError, match="ended its process"):
         apart(os.abort)

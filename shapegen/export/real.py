@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shapegen.export.shapes import WEIGHTS, Shape
+from shapegen.names import file_stem
 from shapegen.store import read_json
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def real_shapes(run: Run) -> tuple[Shape, ...]:
     fit = run.require("fit", needed_by="export")
     return tuple(
         Shape(
-            id=name.replace("/", "--"),
+            id=file_stem(name),
             real=True,
             scale_mm=population[name].placement.scale,
             weights=fit / WEIGHTS,
