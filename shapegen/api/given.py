@@ -65,7 +65,7 @@ def complete(
 
         aim = aim_at(parse_request(conditions, opened.catalog), opened, generator, pretrained)
         terms = condition_terms(generator, aim, count=n, seed=seed)
-    with opened.progress("completing", steps_of()) as advance:
+    with opened.progress("completing", steps_of(n)) as advance:
         found = completed(
             generator,
             seen,

@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from shapegen.completion.facing import facing_cost
+from shapegen.completion.kriging import Kriging
 from shapegen.completion.observation import Observation
 from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
-from shapegen.completion.posterior import MODEL_MM, STEPS, Posterior, Term, draw
+from shapegen.completion.posterior import STEPS, Posterior, Term, distances_mm, draw, placement_of
 from shapegen.completion.prior import Prior, prior_of
+from shapegen.completion.residual import REFIT, as_seen
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.geometry.meshing import mesh_field
@@ -30,8 +32,8 @@ TRIAL_STEPS = 80
 WIDER = 1.3
 """Times the generator's own spread: codes of organs that it has never seen vary about so much more (docs/study.md)."""
 MISFIT_MM = 6.0
-"""Median distance of what was seen from the most probable shape, above which it is no such organ: held-out livers that
-are seen in part come to 0.8 to 2 mm."""
+"""Median distance of what was seen from the most probable code's shape, above which it is no such organ: held-out
+livers that are seen in part come to 0.8 to 2 mm."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,15 +43,17 @@ class Completion:
     Args:
         estimate: the most probable shape, mm, RAS, where the observation lies.
         uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces, with
-            `MODEL_MM` for what no draw can show; 0 without draws.
+            what is still open of the residual, which no draw shows; 0 without draws.
         draws: other possible shapes, mm, RAS; None where one is empty.
         posterior: the INRs and poses; row 0 is the estimate.
+        residual: what is known of the rest that the weight space cannot hold, in the frame of what was seen.
     """
 
     estimate: Surface
     uncertainty_mm: NDArray[np.float32]
     draws: tuple[Surface | None, ...]
     posterior: Posterior
+    residual: Kriging
 
     def facts(self) -> dict[str, Any]:
         """Return what there is to say in numbers."""
@@ -122,16 +126,18 @@ def complete(
             f"what was seen lies {float(found.misfit_mm[0]):.1f} mm (median) from the most probable shape",
             advice="check that it is this organ, in mm, with the patient upright in its axes; or give a larger --noise",
         )
+    found, residual = as_seen(generator, found, seen, noise_mm=noise_mm, seed=seed, progress=progress)
     surfaces = [_surface(generator, found, row, resolution) for row in range(count + 1)]
     estimate, *draws = surfaces
     if estimate is None:
         raise UnusableItemError("the most probable shape is empty", advice="give a larger part of the organ")
-    return Completion(estimate, _uncertainty(generator, found, estimate), tuple(draws), found)
+    return Completion(estimate, _uncertainty(generator, found, residual, estimate), tuple(draws), found, residual)
 
 
-def steps_of(steps: int = STEPS) -> int:
-    """Return how many steps `complete` reports at most: those of the draws, and the trials of the poses."""
-    return steps + BEST * TRIAL_STEPS
+def steps_of(count: int, steps: int = STEPS) -> int:
+    """Return how many steps `complete` reports at most for so many draws: those of the draws, the trials of the poses,
+    and those of the refits."""
+    return steps + BEST * TRIAL_STEPS + (count + 1) * REFIT
 
 
 def _best_pose(
@@ -155,13 +161,6 @@ def _best_pose(
     return min(trials, key=lambda each: each[0])[1]
 
 
-def placement_of(found: Posterior, row: int) -> Placement:
-    """Return where a draw lies."""
-    return Placement(
-        float(found.scales[row]), found.centres[row].double().numpy(), found.rotations[row].double().numpy()
-    )
-
-
 def in_population_frame(found: Posterior, row: int, surface: Surface) -> Surface:
     """Return a row's surface, given where the observation lies, as the population lies; mm."""
     place = placement_of(found, row)
@@ -176,20 +175,19 @@ def _surface(generator: Generator, found: Posterior, row: int, resolution: int) 
 
 def signed_distances(generator: Generator, found: Posterior, points: Points) -> NDArray[np.float32]:
     """Return the signed distance in mm, negative inside, of points [m, 3] (mm, RAS) from the surface of every draw:
-    [draws, m]. `MODEL_MM` of error that no draw shows comes on top."""
-    surface, rows = Surface(points, np.zeros((0, 3), np.int64)), []
-    for row in range(1, len(found.weights)):
-        place = placement_of(found, row)
-        field = numpy_field(generator.inr, found.weights[row].to(generator.device))
-        rows.append(field(place.to_canonical(surface).vertices.astype(np.float32)) * place.scale)
+    [draws, m]. What is still open of the residual (`Completion.residual`) comes on top: no draw shows it."""
+    rows = [
+        distances_mm(generator.inr, found.weights[row].to(generator.device), placement_of(found, row), points)
+        for row in range(1, len(found.weights))
+    ]
     return np.asarray(rows, np.float32).reshape(len(rows), len(points))
 
 
-def _uncertainty(generator: Generator, found: Posterior, estimate: Surface) -> NDArray[np.float32]:
+def _uncertainty(generator: Generator, found: Posterior, residual: Kriging, estimate: Surface) -> NDArray[np.float32]:
     away = signed_distances(generator, found, estimate.vertices)
     if not len(away):
         return np.zeros(len(estimate.vertices), np.float32)
-    return np.sqrt(np.square(away).mean(axis=0) + np.float32(MODEL_MM**2))
+    return np.hypot(np.sqrt(np.square(away).mean(axis=0)), residual.deviation(estimate.vertices)).astype(np.float32)
 
 
 def write_completion(out: Path, found: Completion, *, mesh_format: str, facts: dict[str, Any]) -> dict[str, Any]:

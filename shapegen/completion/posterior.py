@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from shapegen.completion.minimise import minimise
 from shapegen.completion.pose import Pose
 from shapegen.completion.prior import Prior, decoded
 from shapegen.data.align import cross_matrix
-from shapegen.inr.field import as_distance, evaluate
+from shapegen.data.placement import Placement
+from shapegen.geometry.surface import Points, Surface
+from shapegen.inr.field import as_distance, evaluate, numpy_field
 from shapegen.inr.layout import parameter_layout
 from shapegen.store import derived_seed
 
@@ -152,6 +155,20 @@ def draw(
         misfit.cpu(),
         loss.detach().cpu(),
     )
+
+
+def placement_of(found: Posterior, row: int) -> Placement:
+    """Return where a draw lies."""
+    return Placement(
+        float(found.scales[row]), found.centres[row].double().numpy(), found.rotations[row].double().numpy()
+    )
+
+
+def distances_mm(inr: nn.Module, weights: Tensor, place: Placement, points: Points) -> NDArray[np.float64]:
+    """Return the signed distances [m] in mm, negative inside, of points [m, 3] (mm) from the surface of an INR with
+    weights [parameters], on its device, that lies there."""
+    canonical = place.to_canonical(Surface(points, np.zeros((0, 3), np.int64))).vertices
+    return numpy_field(inr, weights)(canonical.astype(np.float32)).astype(np.float64) * place.scale
 
 
 def _randomness(

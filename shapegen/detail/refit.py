@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shapegen.config import DetailConfig
@@ -40,11 +42,8 @@ class Detail:
 
 
 def with_detail(inr: nn.Module, weights: Tensor, detail: Detail, *, seed: int) -> Tensor:
-    """Displace the surface of an INR at random and refit the INR to it.
-
-    The target is clip((f(x) - u(x) exp(-f(x)^2 / (2 t^2))) / 0.1, -1, 1) with f the INR's own distance and u the
-    displacement, its mean over the surface taken out (so the volume stays); t is 0.7 correlation lengths; the loss is
-    the mean absolute error.
+    """Displace the surface of an INR at random and refit the INR to it, as `displaced` says; the displacement's mean
+    over the surface is taken out (so the volume stays).
 
     Args:
         inr: an architecture of kind "sdf".
@@ -57,29 +56,67 @@ def with_detail(inr: nn.Module, weights: Tensor, detail: Detail, *, seed: int) -
     Raises:
         TrainingDivergedError: the loss is not finite.
     """
+    generator = torch.Generator().manual_seed(derived_seed(seed, "detail"))
+    rng = np.random.default_rng(derived_seed(seed, "detail points"))
+    displacement = draw_displacement(detail.statistics, numpy_field(inr, weights), generator)
+    length = float(detail.statistics.step)
+    return displaced(
+        inr, weights, displacement, length=length, options=detail.options, rng=rng, generator=generator, centred=True
+    )
+
+
+def displaced(
+    inr: nn.Module,
+    weights: Tensor,
+    outward: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    *,
+    length: float,
+    options: DetailConfig,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    centred: bool = False,
+) -> Tensor:
+    """Refit an INR to its own distance field with a displaced surface.
+
+    The target is clip((f(x) - u(x) exp(-f(x)^2 / (2 t^2))) / 0.1, -1, 1) with f the INR's own distance and u the
+    displacement; t is 0.7 correlation lengths; the loss is the mean absolute error.
+
+    Args:
+        inr: an architecture of kind "sdf".
+        weights: [parameters], on the INR's device.
+        outward: u, canonical units, [n] at points [n, 3].
+        length: over which u is correlated, canonical units.
+        options: of the fit.
+        rng: draws the points.
+        generator: draws their order.
+        centred: take the mean over the surface out of u.
+
+    Returns:
+        [parameters] on the CPU; the weights as they were where the INR has no surface.
+
+    Raises:
+        TrainingDivergedError: the loss is not finite.
+    """
     field = numpy_field(inr, weights)
     surface = mesh_field(field, resolution=RESOLUTION)
     if surface is None:
         return weights.cpu()
-    generator = torch.Generator().manual_seed(derived_seed(seed, "detail"))
-    displacement = draw_displacement(detail.statistics, field, generator)
-    rng = np.random.default_rng(derived_seed(seed, "detail points"))
     counts = [count for count, _ in AROUND]
     spreads = [spread for _, spread in AROUND]
     on, _ = sample_points(largest_component(surface)[0], sum(counts), rng)
-    length = float(detail.statistics.step)
     spread = length * np.repeat(spreads, counts)[:, None]
     around = np.clip(on + spread * rng.standard_normal(on.shape), -0.5, 0.5).astype(np.float32)
     anywhere = rng.uniform(-0.5, 0.5, (ANYWHERE, 3)).astype(np.float32)
     distance = field(around)
-    outward = displacement(around)
-    outward -= outward[: counts[0]].mean()
-    target = distance - outward * np.exp(-(distance**2) / (2 * (TAPER * length) ** 2))
+    moved = outward(around)
+    if centred:
+        moved = moved - moved[: counts[0]].mean()
+    target = distance - moved * np.exp(-(distance**2) / (2 * (TAPER * length) ** 2))
     order = rng.permutation(len(around) + ANYWHERE)
     points = np.concatenate([around, anywhere])[order]
     targets = np.concatenate([target, field(anywhere)])[order]
     xyz, wanted = (torch.from_numpy(each).to(weights.device) for each in (points, targets))
-    return _fit(inr, weights, xyz, wanted, detail.options, generator)
+    return _fit(inr, weights, xyz, wanted, options, generator)
 
 
 def _fit(
@@ -101,6 +138,7 @@ def _fit(
         optimiser.step()
     if not torch.isfinite(loss):
         raise TrainingDivergedError(
-            f"adding detail: the loss is not finite after {options.steps} steps; lower detail.learning_rate"
+            f"refitting an INR to its displaced surface: the loss is not finite after {options.steps} steps; "
+            "lower detail.learning_rate"
         )
     return fitted.detach()[0].cpu()
