@@ -29,8 +29,8 @@ LENGTH_MM = 12.0
 """Over which a correction fades away from the surface: corrections are of up to 6 mm, and smooth over 9."""
 OUTLIER = 3.0
 """Standard deviations beyond which a point is taken for a crumb or another organ's, as in `posterior.draw`."""
-OPTIONS = DetailConfig(steps=300)
-REFIT = 10
+OPTIONS = DetailConfig(steps=150)
+REFIT = 6
 """Steps of `posterior.draw` that a refit takes about as long as; for the progress bar."""
 
 
