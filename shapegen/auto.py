@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from torch import Tensor
 from shapegen.errors import ConfigError
 from shapegen.generator import build_generator
 from shapegen.model import load_model
-from shapegen.protocols import LatentGenerator, Log
+from shapegen.protocols import FitsInTeam, LatentGenerator, Log
 from shapegen.sample_scores import energy_scores, nearest_ratio, one_nna
 from shapegen.shape_probe import ShapeProbe, probe_points
 from shapegen.store import derived_seed, part
+from shapegen.team import sharing, team
 from shapegen.training_latents import training_latents
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Auto:
     Args:
         config: see `AutoConfig`.
     """
+
+    fits_in_team: Literal[True] = True
 
     def __init__(self, config: AutoConfig) -> None:
         self.config = config
@@ -99,21 +102,28 @@ class Auto:
             drawn = []
             for repeat in range(self.config.seeds):
                 generator = self._build(number)
-                facts = generator.fit(
-                    x_train,
-                    x_validation,
-                    mask,
-                    seed=derived_seed(seed, "auto", repeat) if repeat else seed,
-                    checkpoint=checkpoint / f"{number}-{repeat}",
-                    log=lambda step, values: None,
-                    device=device,
-                    progress=progress,
-                    note=note,
-                )
+                facts: Mapping[str, Any] = {}
+                with sharing(isinstance(generator, FitsInTeam)) as mine:
+                    if mine:
+                        facts = generator.fit(
+                            x_train,
+                            x_validation,
+                            mask,
+                            seed=derived_seed(seed, "auto", repeat) if repeat else seed,
+                            checkpoint=checkpoint / f"{number}-{repeat}",
+                            log=lambda step, values: None,
+                            device=device,
+                            progress=progress,
+                            note=note,
+                        )
+                if not team().leads:  # who else helps with fits, and scores nothing
+                    continue
                 x = generator.sample(self.config.draws, seed=derived_seed(seed, "auto-draw", repeat), device=device)
                 drawn.append(probe.latents(x))
                 if not repeat:
                     fitted.append((generator, facts))
+            if not team().leads:
+                continue
             scores.append(torch.stack([energy_scores(x, held_out) for x in drawn]))
             rows.append(
                 {
@@ -124,6 +134,8 @@ class Auto:
                     "fit": {key: value for key, value in fitted[-1][1].items() if key != "curve"},
                 }
             )
+        if not team().leads:
+            return {}
         table = torch.stack(scores)
         self.choice, behind = choose(table, margin=self.config.margin)
         self.chosen, facts = fitted[self.choice]

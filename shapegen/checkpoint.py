@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from shapegen.errors import TeamBrokenError
 from shapegen.store import kept_tensors, write_tensors
+from shapegen.team import team
 
 INTERVAL = 20.0
 """Seconds of work between two writes: what `kill -9` can cost."""
@@ -19,7 +21,8 @@ class Checkpoint:
     """Keep a loop's tensors and its optimiser's state in `folder/checkpoint.safetensors`.
 
     Loops seed their randomness by the step (`shapegen.store.derived_seed`), so parameters, optimiser state and the
-    step are all that a resumed loop needs to give the numbers of an uninterrupted one.
+    step are all that a resumed loop needs to give the numbers of an uninterrupted one. Where a team shares the loop,
+    its leader writes and all read.
 
     Args:
         folder: where to write.
@@ -39,10 +42,23 @@ class Checkpoint:
         """Restore the kept state, if there is one, and return the number of steps already done.
 
         A checkpoint that is damaged is thrown away: the loop then starts again from step 0.
+
+        Raises:
+            TeamBrokenError: the processes of a team have read different states.
         """
+        step = self._restored()
+        if (leaders := team().of_leader(step)) != step:  # which also waits until all have read
+            raise TeamBrokenError(
+                f"{self.path}: this process read the state after step {step}, the leader that after {leaders:.0f}; run "
+                "the same command again, in a folder that all processes see alike"
+            )
+        return step
+
+    def _restored(self) -> int:
         kept = kept_tensors(self.path)
         if kept is None:
-            self.path.unlink(missing_ok=True)
+            if team().leads:
+                self.path.unlink(missing_ok=True)
             return 0
         with torch.no_grad():
             for name, tensor in self.tensors.items():
@@ -53,7 +69,7 @@ class Checkpoint:
 
     def keep(self, step: int, *, now: bool = False) -> None:
         """Write the state after `step` finished steps, if the last write is old enough or `now`."""
-        if not now and time.monotonic() - self.written < INTERVAL:
+        if not team().leads or (not now and time.monotonic() - self.written < INTERVAL):
             return
         data = {f"tensor.{name}": tensor for name, tensor in self.tensors.items()}
         if self.optimiser is not None:

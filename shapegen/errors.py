@@ -91,6 +91,14 @@ class ProcessEndedError(ShapegenError):
     """Work that was done in a process of its own ended that process: a crash in a library, or no memory left."""
 
 
+class TeamBrokenError(ShapegenError):
+    """One of the processes that make a run together has ended before its work was done."""
+
+
+class LaunchError(ShapegenError):
+    """The processes of a run could not be started, or ended more often than they may be started again."""
+
+
 class NotEnoughSpaceError(ShapegenError):
     """The disk clearly cannot hold what is about to be made."""
 

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from shapegen.apart import end_with_parent
 from shapegen.errors import UnusableItemError
+from shapegen.team import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,8 +48,7 @@ class Outcome(Generic[R]):
 
 def worker_count(wanted: int, items: int) -> int:
     """Return how many processes to use: `wanted`, or as many as there are cores for 0, but no more than items."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(wanted or cores, items))
+    return max(1, min(wanted or cores(), items))
 
 
 def each(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[Outcome[R]]:
@@ -134,13 +134,23 @@ def _guarded(function: Callable[[T], R], index: int, item: T) -> Outcome[R]:
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork."""
+    with threads_of_children(1):
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def threads_of_children(count: int) -> Iterator[None]:
+    """Let processes that are started in a block compute with so many threads each."""
     before: Mapping[str, Any] = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

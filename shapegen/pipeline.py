@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shapegen.basis import STAGES, Stage, basis, changes, key_of
 from shapegen.errors import (
@@ -20,6 +20,7 @@ from shapegen.errors import (
 from shapegen.progress import say
 from shapegen.run import STAGE, Run
 from shapegen.store import drop_leftovers, read_json, sha256_file, sha256_json, write_json
+from shapegen.team import together
 
 STARTED = "started.json"
 """Marks a stage folder as begun, with its basis; removed when the stage is finished."""
@@ -55,6 +56,23 @@ def run_stage(run: Run, name: str, *, stages: Sequence[Stage] = STAGES) -> bool:
     check_upstream(run, name, stages=stages)
     _prepare(run)
     return _bring_up_to_date(run, stage, basis(run, stage, inputs=_scan(run, stage)))
+
+
+def assist(run: Run, *, until: str = "report", stages: Sequence[Stage] = STAGES) -> None:
+    """As another process of a team: do a share of every stage that the leader computes in `run_pipeline`.
+
+    Args:
+        run: of the same configuration, opened without the lock.
+
+    Raises:
+        ShapegenError: this process's share cannot be done.
+    """
+    _limit_threads(run)
+    for stage in stages:
+        if _leader_computes(False):
+            _compute(run, stage, "assist")
+        if stage.name == until:
+            break
 
 
 def check_upstream(run: Run, name: str, *, itself: bool = False, stages: Sequence[Stage] = STAGES) -> None:
@@ -115,6 +133,7 @@ def _bring_up_to_date(run: Run, stage: Stage, wanted: dict[str, Any]) -> bool:
     key = sha256_json(wanted)
     reason = _why_not(folder, wanted)
     if reason is None:
+        _leader_computes(False)
         (folder / STARTED).unlink(missing_ok=True)
         say(f"{stage.name}: up to date")
         return False
@@ -128,14 +147,9 @@ def _bring_up_to_date(run: Run, stage: Stage, wanted: dict[str, Any]) -> bool:
         write_json(folder / STARTED, {"key": key, "basis": wanted})
     else:
         say(f"{stage.name}: goes on from where it was interrupted")
+    _leader_computes(True)
     start = time.perf_counter()
-    run.computing = stage.name
-    try:
-        importlib.import_module(stage.module).compute(run, folder)
-    except TrainingDivergedError as error:
-        raise TrainingDivergedError(f"{stage.name}: {error}", error.rows) from error
-    finally:
-        run.computing = None
+    _compute(run, stage, "compute")
     seconds = time.perf_counter() - start
     _drop_unfinished(folder)
     finished = {"key": key, "basis": wanted, "seconds": round(seconds, 3), "resumed": resumed}
@@ -144,6 +158,25 @@ def _bring_up_to_date(run: Run, stage: Stage, wanted: dict[str, Any]) -> bool:
     say(f"{stage.name}: {seconds:.1f} s")
     run.broadcast("shapegen_stage_finished", stage=stage.name, seconds=seconds)
     return True
+
+
+def _leader_computes(does: bool) -> bool:
+    """Tell all processes of a team whether the leader computes the stage that all have come to."""
+    with together() as us:
+        return bool(us.of_leader(float(does)))
+
+
+def _compute(run: Run, stage: Stage, how: Literal["compute", "assist"]) -> None:
+    """Call a stage; one that is not shared has no `assist`."""
+    work = getattr(importlib.import_module(stage.module), how, None)
+    run.computing = stage.name
+    try:
+        if work:
+            work(run, run.stage(stage.name))
+    except TrainingDivergedError as error:
+        raise TrainingDivergedError(f"{stage.name}: {error}", error.rows) from error
+    finally:
+        run.computing = None
 
 
 def _why_not(folder: Path, wanted: Mapping[str, Any]) -> str | None:
@@ -189,6 +222,10 @@ def _prepare(run: Run) -> None:
     drop_leftovers(run.folder)
     run.save()
     run.start_trackers()
+    _limit_threads(run)
+
+
+def _limit_threads(run: Run) -> None:
     if run.config.threads:
         import torch
 

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from shapegen.team import leads
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
 def say(text: str) -> None:
-    """Write one line to standard error, above a bar if there is one."""
+    """Write one line to standard error, above a bar if there is one. Of several processes only the leader speaks."""
+    if not leads():
+        return
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
@@ -26,7 +30,7 @@ class Bars:
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar for `total` items while the block runs; yield `advance(n)`."""
-        if not sys.stderr.isatty():
+        if not (leads() and sys.stderr.isatty()):
             yield lambda count: None
             return
         outermost = self._display is None

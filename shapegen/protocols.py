@@ -257,6 +257,17 @@ class StartsFrom(Protocol):
         ...
 
 
+@runtime_checkable
+class FitsInTeam(Protocol):
+    """A weight space or a generator whose `fit` shares its work between the processes of a `shapegen.team`.
+
+    All of them call it at once with equal arguments; what the leader's has in the end counts. Any other is fitted by
+    the leader while the others wait.
+    """
+
+    fits_in_team: Literal[True]
+
+
 class Condition(Protocol):
     """Turns a raw input (a volume, a sentence, a partial scan) into tokens that a denoiser attends to.
 

@@ -18,6 +18,7 @@ from shapegen.progress import Bars, say
 from shapegen.registry import Catalog
 from shapegen.settings import load_config, validate_options
 from shapegen.store import write_bytes, write_json
+from shapegen.team import leads
 
 if TYPE_CHECKING:
     from shapegen.protocols import Item, Log
@@ -196,8 +197,10 @@ class Run:
         """Return `log(step, values)`, which appends to `<stage>/log.jsonl` and broadcasts `shapegen_step`.
 
         Each set of value names is one series with increasing steps. A resumed loop that logs a step again replaces
-        what the interrupted one had written from that step on.
+        what the interrupted one had written from that step on. Of several processes only the leader logs.
         """
+        if not leads():
+            return lambda step, values: None
         series = LogFile(self.stage(stage) / "log.jsonl")
 
         def log(step: int, values: Mapping[str, float]) -> None:

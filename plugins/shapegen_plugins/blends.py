@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from shapegen.data.population import Shape
 from shapegen.inr.field import GAIN, TRUNCATION, evaluate
-from shapegen.inr.samples import FieldSamples
+from shapegen.inr.samples import FieldSamples, StoredSamples
 from shapegen.store import derived_seed
+from shapegen.team import team
 from shapegen_plugins.sdf_grid import SdfGrid, truncated_distance
 
 RESOLUTION = 40
@@ -22,6 +22,8 @@ PARENTS = 512
 """Most shapes that blends are made of: their lattices, 256 kB each, are held in memory."""
 _WAVES, _SHARPNESS = 24, 3.0
 _PRINCIPAL_POINTS = 2048
+_TOGETHER = 128
+"""Lattices that are held at once beside the parents'."""
 _GRID = SdfGrid(RESOLUTION)
 """Interpolates lattices; its own values are not used."""
 
@@ -50,7 +52,7 @@ class Blends:
         return len(self.parents)
 
     def draw(
-        self, which: Tensor, samples: FieldSamples, count: int, generator: torch.Generator
+        self, which: Tensor, samples: FieldSamples | StoredSamples, count: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Draw points [b, count, 3] and distances [b, count] of the blends [b]: half of the points are the first
         parent's samples, half the second's."""
@@ -102,17 +104,25 @@ def make_blends(lattices: Tensor, count: int, *, scale: float, seed: int) -> Ble
 
 
 def lattices_of(shapes: Sequence[Shape]) -> Tensor:
-    """Return the truncated signed distances [n, r, r, r] of the shapes' canonical surfaces."""
-    return torch.stack(
-        [torch.from_numpy(truncated_distance(shape.canonical(), RESOLUTION).astype(np.float32)) for shape in shapes]
-    )
+    """Return the truncated signed distances [n, r, r, r] of the shapes' canonical surfaces, computed by the team."""
+    lattices = torch.zeros(len(shapes), RESOLUTION, RESOLUTION, RESOLUTION)
+    for row in team().share(range(len(shapes))):
+        lattices[row] = torch.from_numpy(truncated_distance(shapes[row].canonical(), RESOLUTION))
+    team().add(lattices)
+    return lattices
 
 
-def principal_codes(lattices: Tensor, blends: Blends, size: int) -> tuple[Tensor, Tensor]:
+def principal_codes(lattices: Tensor, blends: Blends, size: int, more: Sequence[Shape] = ()) -> tuple[Tensor, Tensor]:
     """Place the shapes and their blends along the principal axes of their fields.
 
+    Args:
+        lattices: [n, r, r, r], of shapes.
+        blends: v, of these.
+        size: how many axes.
+        more: w further shapes, which take no part in finding the axes, and whose lattices are not held together.
+
     Returns:
-        Codes [n + v, size] in standard deviations from the shapes' mean; and how far one deviation along each axis
+        Codes [n + w + v, size] in standard deviations from the shapes' mean; and how far one deviation along each axis
         moves the field, [size], relative to the root mean square of all.
     """
     axis = torch.linspace(-0.5, 0.5, lattices.shape[-1], device=lattices.device)
@@ -121,10 +131,20 @@ def principal_codes(lattices: Tensor, blends: Blends, size: int) -> tuple[Tensor
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)[near]
     every = max(1, math.ceil(len(points) / _PRINCIPAL_POINTS))
     own = lattices[:, near][:, ::every]
-    fields = GAIN * torch.cat([own, blends.fields(points[::every], own)]).double()
-    fields = fields - fields[: len(lattices)].mean(dim=0)
+    mixed = blends.fields(points[::every], own)
+    fields = GAIN * torch.cat([own, mixed]).double()
+    mean = fields[: len(lattices)].mean(dim=0)
+    fields = fields - mean
     power, axes = torch.linalg.eigh(fields.T @ fields / len(fields))
     power, axes = power.flip(0)[:size], axes.flip(1)[:, :size]
     # Where the fields have fewer dimensions than the codes, the axes that are left over start as noise of no weight.
     spread = power.clamp(min=1e-6 * float(power[0]) + 1e-12).sqrt()
-    return (fields @ axes / spread).float(), (spread / spread.square().mean().sqrt()).float()
+
+    def place(fields: Tensor) -> Tensor:
+        return ((GAIN * fields.double() - mean) @ axes / spread).float()
+
+    codes = [place(own)]
+    for first in range(0, len(more), _TOGETHER):
+        block = lattices_of(more[first : first + _TOGETHER]).to(lattices.device)
+        codes.append(place(block[:, near][:, ::every]))
+    return torch.cat([*codes, place(mixed)]), (spread / spread.square().mean().sqrt()).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,10 @@ from shapegen.errors import ConfigError, TrainingDivergedError
 from shapegen.inr.field import evaluate, field_loss
 from shapegen.inr.fitting import warmup_cosine
 from shapegen.inr.layout import layer_scale, parameter_layout
-from shapegen.inr.samples import FieldSamples, load_samples
+from shapegen.inr.samples import FieldSamples, StoredSamples, load_samples, training_samples
 from shapegen.protocols import Log
 from shapegen.store import derived_seed
+from shapegen.team import team
 from shapegen_plugins.blends import PARENTS, Blends, lattices_of, make_blends, principal_codes
 from shapegen_plugins.flat_codes import from_tokens, to_tokens, token_mask
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 _SETTLING_POINTS = 2048
+_SETTLING_ROWS = 1024
+"""Fields that are held at once."""
 
 
 class Subspace:
@@ -38,6 +41,8 @@ class Subspace:
         config: see `SubspaceConfig`.
         inr: the architecture; its initial values are the start of w0.
     """
+
+    fits_in_team: Literal[True] = True
 
     def __init__(self, config: SubspaceConfig, inr: nn.Module) -> None:
         self.config = config
@@ -78,11 +83,13 @@ class Subspace:
 
         After `start_from` it goes on with that plane, without blends, and the codes keep its coordinates.
 
+        The processes of a team do a part of each step's shapes; the gradient is their sum.
+
         Raises:
             TrainingDivergedError: the loss is not finite.
         """
-        config = self.config
-        samples = load_samples(shapes).to(device)
+        config, us = self.config, team()
+        samples = training_samples(shapes, device=device)
         mean = self.mean.to(device).clone().requires_grad_(True)
         blends = None
         if self.started:
@@ -101,17 +108,23 @@ class Subspace:
         for step in range(state.resume(), config.steps):
             generator = torch.Generator().manual_seed(derived_seed(seed, "subspace", step))
             chosen, points, distances = self._batch(samples, blends, generator)
+            mine = us.rows(len(chosen))
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * warmup_cosine(step, config.steps)
             z = codes[chosen]
-            losses = field_loss(
-                self.inr, evaluate(self.inr, mean + scale * (z @ basis), points, layout=self.layout), distances
+            own = field_loss(
+                self.inr,
+                evaluate(self.inr, mean + scale * (z[mine] @ basis), points[mine], layout=self.layout),
+                distances[mine],
             )
-            loss = losses.mean() + config.penalty * z.square().mean()
-            if not losses.isfinite().all():  # before anything of it is kept
-                raise _diverged(step, chosen[~losses.isfinite()].tolist(), shapes)
+            loss = (own.sum() + config.penalty * z[mine].square().mean(dim=1).sum()) / len(chosen)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            losses = torch.zeros(len(chosen), device=device)
+            losses[mine] = own.detach()
+            _add_up(losses, mean, basis, codes, chosen)
+            if not losses.isfinite().all():  # before anything of it is kept
+                raise _diverged(step, chosen[~losses.isfinite()].tolist(), shapes)
             optimiser.step()
             if step % 50 == 0 or step == config.steps - 1:
                 log(step, {"loss": losses.mean().item(), "code_norm": z.norm(dim=1).mean().item()})
@@ -119,23 +132,24 @@ class Subspace:
         if self.started:
             self.mean, self.basis = mean.detach().cpu(), basis.detach().cpu()
             return
-        self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu(), samples.to("cpu"))
+        if us.leads:
+            self._settle(mean.detach().cpu(), basis.detach().cpu(), codes.detach().cpu(), samples)
 
     def _begin(self, shapes: Sequence[Shape], seed: int, device: str) -> tuple[Blends, Tensor, Tensor]:
         """Return the blends, a random basis [K, parameters] and the codes [n + blends, K] to begin with."""
         size = min(self.config.size, max(1, len(shapes) - 1))
-        lattices = lattices_of(shapes).to(device)
-        blends = make_blends(lattices[:PARENTS], self.config.blends, scale=self.config.blend_scale, seed=seed)
-        codes, spread = principal_codes(lattices, blends, size)
+        lattices = lattices_of(shapes[:PARENTS]).to(device)
+        blends = make_blends(lattices, self.config.blends, scale=self.config.blend_scale, seed=seed)
+        codes, spread = principal_codes(lattices, blends, size, more=shapes[PARENTS:])
         generator = torch.Generator().manual_seed(derived_seed(seed, "subspace"))
         basis = torch.randn(size, self.layout.size, generator=generator).mul_(self.config.start / math.sqrt(size))
         return blends, basis * spread.cpu()[:, None], codes
 
     def _batch(
-        self, samples: FieldSamples, blends: Blends | None, generator: torch.Generator
+        self, samples: FieldSamples | StoredSamples, blends: Blends | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Draw a step's rows of codes [b], points [b, m, 3] and distances [b, m]: shapes, then blends."""
-        config, device = self.config, samples.points.device
+        config, device = self.config, samples.device
         mixed = round(config.batch * config.blend_share) if blends else 0
         chosen = torch.randperm(len(samples), generator=generator)[: max(1, config.batch - mixed)].to(device)
         points, distances = samples.draw(config.points, generator, chosen)
@@ -146,7 +160,7 @@ class Subspace:
         rows = torch.cat([chosen, len(samples) + which])
         return rows, torch.cat([points, more[0]]), torch.cat([distances, more[1]])
 
-    def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor, samples: FieldSamples) -> None:
+    def _settle(self, mean: Tensor, basis: Tensor, codes: Tensor, samples: FieldSamples | StoredSamples) -> None:
         """Rotate and scale the plane's axes.
 
         Then the codes have zero mean and unit covariance, and the axes are ordered by how far one standard deviation
@@ -166,10 +180,18 @@ class Subspace:
         self.basis = singular[:, None] / root * (axes @ basis)
         # Any rotation keeps the codes white; this one diagonalises the linear part of code -> field. Its weighted
         # least-squares fit is one product, since the columns of `left` are orthonormal.
-        points = samples.points[:, : math.ceil(_SETTLING_POINTS / shapes)].reshape(-1, 3)
-        field = self._field(left * root / weight.sqrt()[:, None], points).double()
-        field = field - field[:shapes].mean(dim=0)
-        linear = left.double().T @ (weight.sqrt().double()[:, None] * field)
+        points = samples.spread(_SETTLING_POINTS).cpu()
+        scaled, weight = left * root / weight.sqrt()[:, None], weight.sqrt().double()
+        linear = torch.zeros(left.shape[1], len(points), dtype=torch.float64)
+        moments = torch.zeros(left.shape[1], 1, dtype=torch.float64)
+        total = torch.zeros(len(points), dtype=torch.float64)
+        for rows in torch.arange(len(codes)).split(_SETTLING_ROWS):
+            field = self._field(scaled[rows], points).double()
+            weighted = left[rows].double().T * weight[rows]
+            linear += weighted @ field
+            moments += weighted.sum(dim=1, keepdim=True)
+            total += field[rows < shapes].sum(dim=0)
+        linear -= moments * (total / shapes)
         self.basis = torch.linalg.svd(linear, full_matrices=False)[0].T.to(basis) @ self.basis
 
     def _field(self, flat: Tensor, points: Tensor) -> Tensor:
@@ -231,6 +253,19 @@ class Subspace:
             )
         self.load_state(state)
         self.started = True
+
+
+def _add_up(losses: Tensor, mean: Tensor, basis: Tensor, codes: Tensor, chosen: Tensor) -> None:
+    """Give every process of the team the losses [b] and the gradients of the whole batch; of the codes those of its
+    rows alone are sent, the others are zero."""
+    if team().size == 1:
+        return
+    rows = chosen.unique()
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in (mean, basis, codes)]
+    part = gradients[2][rows]
+    team().add(losses, *gradients[:2], part)
+    gradients[2][rows] = part
+    mean.grad, basis.grad, codes.grad = gradients
 
 
 def _diverged(step: int, rows: Sequence[int], shapes: Sequence[Shape]) -> TrainingDivergedError:

@@ -20,7 +20,9 @@ from shapegen.errors import (
     PluginRaisedError,
     RunFolderError,
     ShapegenError,
+    TeamBrokenError,
 )
+from shapegen.team import BROKEN
 
 DEBUG = "SHAPEGEN_DEBUG"
 """Environment variable: anything but empty or 0 shows full tracebacks."""
@@ -58,6 +60,22 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             _report(error)
 
     return inner
+
+
+def code_of(command: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> int:
+    """Call a function as a command of its own and return its exit code; `BROKEN`, without a word, if its team broke."""
+
+    def quietly(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TeamBrokenError:
+            raise typer.Exit(BROKEN) from None
+
+    try:
+        guarded(quietly)(*args, **kwargs)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    return 0
 
 
 def _report(error: Exception) -> NoReturn:

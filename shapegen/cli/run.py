@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shapegen.cli import options
-from shapegen.cli.guard import guarded, remember
+from shapegen.cli.guard import code_of, guarded, remember
 
 if TYPE_CHECKING:
     from shapegen.config import RunConfig
@@ -23,21 +23,52 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and an estimate; compute nothing.")
     ] = False,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENGINE:PROCESSES",
+            help="Share the work: torchrun:4 here, slurm:8x4 on a cluster.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Do everything: from data to generated shapes, metrics and report. Run it again to go on after an interruption."""
     from shapegen.api import configure
     from shapegen.discovery import discover
-    from shapegen.pipeline import run_pipeline
-    from shapegen.run import Run
 
     catalog = discover()
     folder, resolved = configure(catalog, out=out, file=start.file, flags=start.flags, sets=start.sets)
     if dry_run:
         typer.echo(_dry_run(folder, resolved, catalog), nl=False)
-        return
-    with Run.create(folder, resolved, catalog=catalog) as opened:
-        remember(folder)
-        run_pipeline(opened)
+    elif launch is None:
+        _make(folder, resolved)
+    else:
+        from shapegen import launch as launcher
+
+        how = launcher.read_launch(launch)
+        raise typer.Exit(launcher.start(how, _make_launched, folder, resolved, folder=folder))
+
+
+def _make_launched(folder: Path, config: RunConfig) -> int:
+    """Be one of the processes of `--launch`."""
+    return code_of(_make, folder, config)
+
+
+def _make(folder: Path, config: RunConfig) -> None:
+    """Make the run, or help the process that does: torchrun may have started this one, by `--launch` or without it."""
+    from shapegen.discovery import discover
+    from shapegen.pipeline import assist, run_pipeline
+    from shapegen.run import Run
+    from shapegen.team import joined
+
+    catalog = discover()
+    remember(folder)
+    with joined() as us:
+        if not us.leads:
+            assist(Run(folder, config, catalog=catalog, lock=None))
+            return
+        with Run.create(folder, config, catalog=catalog) as opened:
+            run_pipeline(opened)
     _show_results(folder)
     typer.echo(folder / "report" / "report.html")
 

@@ -46,6 +46,10 @@ class Shape:
     def file_name(self) -> str:
         return f"{file_stem(self.id)}.safetensors"
 
+    @property
+    def samples_path(self) -> Path:
+        return self.folder / "samples" / self.file_name
+
     def surface(self) -> Surface:
         """Read the closed, oriented surface in mm, RAS, in the patient's own frame."""
         arrays = read_arrays(self.folder / "surfaces" / self.file_name)
@@ -60,7 +64,7 @@ class Shape:
 
         Rows are in random order, five eighths near the surface (see `shapegen.geometry.sdf.sample_field`).
         """
-        arrays = read_arrays(self.folder / "samples" / self.file_name)
+        arrays = read_arrays(self.samples_path)
         return arrays["points"], arrays["distances"]
 
     def to_json(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shapegen.diffusion.process import Process, drawn
+from shapegen.team import team
 
 
 @dataclass(slots=True)
@@ -17,7 +18,8 @@ class Accumulation:
 
     Every part gets the levels and noise of the whole batch's draw, and the parts' gradients add up to those of its mean
     loss, so the result differs by rounding only: about 1e-6 relative in a step's gradients. What the network itself
-    draws (dropout, which conditions are hidden) is drawn anew for each part, and so differs.
+    draws (dropout, which conditions are hidden) is drawn anew for each part, and so differs. The processes of a team
+    are such parts too.
 
     Args:
         note: told once for each time that parts become smaller.
@@ -38,33 +40,55 @@ class Accumulation:
     ) -> Tensor:
         """Add the gradient of the mean loss of x [b, tokens, width] to the network's; return the errors [b], detached.
 
-        Arguments are those of `Process.loss`. Torch's own generator, from which dropout draws, is put back before a
-        batch is tried again.
+        Arguments are those of `Process.loss`, the same in every process of a team. Torch's own generator, from which
+        dropout draws, is put back before a batch is tried again.
 
         Raises:
             MemoryError, torch.OutOfMemoryError: there is not even memory for one row.
         """
         level, noise = drawn(process, x, generator)
+        mine = team().rows(len(x))
+        errors = x.new_zeros(len(x))
+        if mine.start < mine.stop:
+            errors[mine] = self._of_rows(mine, process, network, x, mask, level, noise, cond)
+        if team().size > 1:
+            _add_up(network, errors)
+        return errors
+
+    def _of_rows(
+        self,
+        rows: slice,
+        process: Process,
+        network: nn.Module,
+        x: Tensor,
+        mask: Tensor,
+        level: Tensor,
+        noise: Tensor,
+        cond: Tensor | None,
+    ) -> Tensor:
+        """Add what these rows have of the gradient, in as few parts as the memory allows; return their errors."""
+        count = rows.stop - rows.start
         state = torch.get_rng_state()
         while True:
             try:
-                return self._in_parts(process, network, x, mask, level, noise, cond)
+                return self._in_parts(rows, process, network, x, mask, level, noise, cond)
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.parts >= len(x):
+                if not is_out_of_memory(error) or self.parts >= count:
                     raise
             # outside the handler: the error's frames hold the tensors that did not fit
             network.zero_grad(set_to_none=True)
             if x.is_cuda:
                 torch.cuda.empty_cache()
             torch.set_rng_state(state)
-            self.parts = min(2 * self.parts, len(x))
+            self.parts = min(2 * self.parts, count)
             self.note(
-                f"out of memory with {-(-2 * len(x) // self.parts)} codes at once: from here on a step's gradient is "
+                f"out of memory with {-(-2 * count // self.parts)} codes at once: from here on a step's gradient is "
                 f"added up in {self.parts} parts, which changes the result by rounding only"
             )
 
     def _in_parts(
         self,
+        rows: slice,
         process: Process,
         network: nn.Module,
         x: Tensor,
@@ -74,8 +98,8 @@ class Accumulation:
         cond: Tensor | None,
     ) -> Tensor:
         found = []
-        for rows in torch.arange(len(x)).tensor_split(self.parts):
-            here = slice(int(rows[0]), int(rows[-1]) + 1)
+        for part in torch.arange(rows.start, rows.stop).tensor_split(self.parts):
+            here = slice(int(part[0]), int(part[-1]) + 1)
             errors = process.errors(
                 network,
                 x[here],
@@ -87,6 +111,17 @@ class Accumulation:
             (errors.sum() / len(x)).backward()
             found.append(errors.detach())
         return torch.cat(found)
+
+
+def _add_up(network: nn.Module, errors: Tensor) -> None:
+    """Give every process of the team the whole batch's gradient and errors [b]; a parameter that none used stays
+    without a gradient, so that the optimiser leaves it alone."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    used = errors.new_tensor([parameter.grad is not None for parameter in parameters])
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+    team().add(errors, used, *gradients)
+    for parameter, gradient, users in zip(parameters, gradients, used.tolist(), strict=True):
+        parameter.grad = gradient if users else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

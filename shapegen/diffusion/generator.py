@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ class Diffusion:
     network: nn.Module
     mask: Tensor
     started: Mapping[str, Tensor] | None = None
+    fits_in_team: Literal[True] = True
 
     def attach(self, run: Run) -> None:
         self.run = run

@@ -23,6 +23,7 @@ from shapegen.diffusion.weights import copied, read_into, tensors, write_into
 from shapegen.errors import TrainingDivergedError
 from shapegen.protocols import Log
 from shapegen.store import derived_seed, sha256_json
+from shapegen.team import team
 
 __all__ = ["Augment", "TrainingResult", "TrainingSettings", "batch_rows", "train"]
 
@@ -79,7 +80,8 @@ def train(
 
     Step i draws its rows, levels, noise and dropout from a seed made of (seed, i) alone, on the CPU. A training that
     was killed and is called again with the same arguments goes on from its checkpoint and ends with the same bits.
-    Where the memory does not hold a batch, its gradient is added up in parts (`shapegen.diffusion.accumulation`).
+    Where the memory does not hold a batch, its gradient is added up in parts (`shapegen.diffusion.accumulation`); the
+    processes of a team do a part each.
 
     Args:
         network: as its plugin built it; changed in place and moved to the device.
@@ -109,6 +111,7 @@ def train(
         (note or logging.getLogger(__name__).warning)(
             "no held-out rows: the denoiser trains for all its steps without early stopping"
         )
+    us = team()
     network.to(device).train()
     x_train, mask = x_train.to(device), mask.to(device)
     average = AveragedModel(network, multi_avg_fn=_warmed_average(settings.ema)).eval()
@@ -149,7 +152,7 @@ def train(
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         while done < settings.steps and not 0 < settings.patience <= curve.evaluations_since_best():
             generator = torch.Generator().manual_seed(derived_seed(seed, "denoiser", done))
-            torch.manual_seed(derived_seed(seed, "denoiser-dropout", done))
+            torch.manual_seed(derived_seed(seed, "denoiser-dropout", done, *([us.rank] if us.rank else [])))
             rate = learning_rate(settings, done)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -170,7 +173,7 @@ def train(
             recent += torch.tensor([float(loss), 1.0], dtype=torch.float64)
             done += 1
             if done % settings.evaluate_every == 0 or done == settings.steps:
-                held = validation.loss(average) if held_out is not None else math.nan
+                held = us.of_leader(validation.loss(average) if held_out is not None and us.leads else math.nan)
                 if held_out is not None and not math.isfinite(held):
                     write_into(network, good)
                     raise _diverged(held, float(norm), step=done, good_step=good_step, settings=settings)

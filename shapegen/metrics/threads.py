@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
+
+from shapegen.team import cores
 
 _Result = TypeVar("_Result")
 
@@ -15,7 +16,7 @@ def worker_count(workers: int = 0) -> int:
     """Return how many threads to use: `workers`, or (0) as many as this process may run on."""
     if workers > 0:
         return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def as_done(work: Callable[[int], _Result], count: int, *, workers: int = 0) -> Iterator[_Result]:
