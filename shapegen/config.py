@@ -218,6 +218,9 @@ class EvaluateConfig(Config):
     resolution: int = Field(default=128, ge=8, le=1024, description="Lattice for volumetric measures, along each axis.")
     bootstrap: int = Field(default=1000, ge=0, description="Resamples behind each 95 % interval.")
     null_draws: int = Field(default=200, ge=0, description="Draws of real training shapes behind the null row.")
+    compared: int = Field(
+        default=1000, ge=2, description="Shapes of a set that are compared pair by pair at most, evenly spread."
+    )
 
 
 class RunConfig(Config):

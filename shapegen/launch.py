@@ -120,8 +120,8 @@ def _by_torchrun(launch: Launch, work: Work, arguments: tuple[Any, ...]) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise LaunchError(
-            f"process {rank} of {launch.processes} ended with code {failure.exitcode}, after {launch.restarts} restarts: "
-            "run the same command again to go on, with fewer processes if the memory is short"
+            f"process {rank} ended with code {failure.exitcode} after {launch.restarts} restarts of all "
+            f"{launch.processes}; run the same command again to go on, with fewer processes if the memory is short"
         ) from error
     return max(codes.values())
 

@@ -51,6 +51,9 @@ def generation(
         return {}
     if splits != "test":
         run.note(f"fewer than {ENOUGH} shapes in the test split: generation metrics compare with {splits}")
+    for what, count in counts.items():
+        if count > (most := run.config.evaluate.compared):
+            run.note(f"{most} of the {count} {what} are compared pair by pair, evenly spread (evaluate.compared)")
     sets, noisy = build_sets(run, folder, training, reference, generated)
     for _, metric in panel.of("generation"):
         if isinstance(distance := getattr(metric, "distance", None), Distance):

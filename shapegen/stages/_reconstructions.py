@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from shapegen.data.population import Population, Shape
 from shapegen.errors import CorruptFileError
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.panel import Panel
+from shapegen.stages._sets import spread
 from shapegen.store import derived_seed, keep_json, kept_json, read_arrays, read_json
+from shapegen.team import team
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -46,33 +48,60 @@ class Row:
     ids: tuple[str, ...]
 
 
+def measure_reconstructions(run: Run, folder: Path, panel: Panel, population: Population, fit: Path) -> None:
+    """Measure this process's share of the reconstructions; return when all are kept in the stage's `partial/`."""
+    us, rows = team(), _rows(panel, population, fit)
+    if us.leads:
+        _nearest_training(run, folder, population, rows)
+    us.wait()
+    shapes = us.share(_shapes(population, rows))
+    copies = _nearest_training(run, folder, population, rows)
+    empty = read_json(fit / "fit.json").get("empty", {})
+    with run.progress("measuring reconstructions", len(shapes)) as advance:
+        for shape in shapes:
+            _measure_shape(run, folder, panel, shape, rows, empty, copies)
+            advance(1)
+    us.wait()
+
+
 def reconstruction_rows(
     run: Run, folder: Path, panel: Panel, population: Population, fit: Path
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Measure all reconstructions.
+    """Put together what `measure_reconstructions` kept.
 
     Returns:
         The rows for `metrics.json`, and {row: {shape: {number: value}}} with None where a value is not finite.
     """
-    metrics = panel.of("reconstruction")
-    report = read_json(fit / "fit.json")
-    rows = _rows(report["reconstructions"], population, fit)
-    if not metrics or not rows:
-        return [], {}
-    copies = _nearest_training(run, folder, population, [row for row in rows if row.null])
+    rows = _rows(panel, population, fit)
     values: dict[str, dict[str, dict[str, float | None]]] = {row.name: {} for row in rows}
-    shapes = [shape for shape in population if any(shape.id in row.ids for row in rows)]
-    with run.progress("measuring reconstructions", sum(len(row.ids) for row in rows)) as advance:
-        for shape in shapes:
-            for row, numbers in _measured(run, folder, panel, shape, rows, report.get("empty", {}), copies):
-                values[row.name][shape.id] = numbers
-                advance(1)
+    for shape in _shapes(population, rows):
+        for row in rows:
+            if shape.id not in row.ids:
+                continue
+            outcome = kept_json(_path(folder, row, shape))
+            for plugin, doing, error in outcome["failed"]:
+                panel.note(plugin, doing, error)
+            values[row.name][shape.id] = outcome["numbers"]
     summaries = [_summary(row, values[row.name], options=run.config.evaluate, seed=run.seed) for row in rows]
     return summaries, values
 
 
-def _rows(listed: Mapping[str, Mapping[str, Sequence[str]]], population: Population, fit: Path) -> list[Row]:
-    """Return one row for each kind of reconstruction and split that has shapes, and the copier for held-out shapes."""
+def _shapes(population: Population, rows: Sequence[Row]) -> list[Shape]:
+    wanted = {name for row in rows for name in row.ids}
+    return [shape for shape in population if shape.id in wanted]
+
+
+def _path(folder: Path, row: Row, shape: Shape) -> Path:
+    name = row.name.replace(" ", "-")
+    return folder / "partial" / "reconstruction" / name / f"{Path(shape.file_name).stem}.json"
+
+
+def _rows(panel: Panel, population: Population, fit: Path) -> list[Row]:
+    """Return one row for each kind of reconstruction and split that has shapes, and the copier for held-out shapes;
+    none where there is no metric."""
+    if not panel.of("reconstruction"):
+        return []
+    listed: Mapping[str, Mapping[str, Sequence[str]]] = read_json(fit / "fit.json")["reconstructions"]
     rows = [
         Row(f"{_NAMES.get(kind, kind)}, {label}", False, split, fit / "reconstructions" / kind, tuple(splits[split]))
         for kind, splits in sorted(listed.items())
@@ -86,7 +115,7 @@ def _rows(listed: Mapping[str, Mapping[str, Sequence[str]]], population: Populat
     return rows
 
 
-def _measured(
+def _measure_shape(
     run: Run,
     folder: Path,
     panel: Panel,
@@ -94,37 +123,32 @@ def _measured(
     rows: Sequence[Row],
     empty: Mapping[str, Sequence[str]],
     copies: Mapping[str, Shape],
-) -> Iterator[tuple[Row, dict[str, float | None]]]:
-    """Yield the numbers of one shape's reconstructions; what is measured on the shape itself is measured once."""
+) -> None:
+    """Keep the numbers of one shape's reconstructions; what is measured on the shape itself is measured once."""
     from shapegen.evaluation import ReconstructionPair
 
     pair: ReconstructionPair | None = None
     for row in rows:
-        if shape.id not in row.ids:
+        path = _path(folder, row, shape)
+        if shape.id not in row.ids or kept_json(path) is not None:
             continue
-        path = folder / "partial" / "reconstruction" / row.name.replace(" ", "-") / f"{Path(shape.file_name).stem}.json"
-        outcome = kept_json(path)
-        if outcome is None:
-            if row.folder is None:
-                prediction = copies[shape.id].canonical()
-            else:
-                prediction = _read(row.folder / shape.file_name, empty=shape.id in empty.get(row.folder.name, ()))
-            pair = (
-                pair.with_prediction(prediction)
-                if pair
-                else ReconstructionPair(
-                    shape.canonical(),
-                    prediction,
-                    shape.placement.scale,
-                    resolution=run.config.evaluate.resolution,
-                    seed=derived_seed(run.seed, "evaluate reconstruction", shape.id),
-                    workers=run.config.threads,
-                )
+        if row.folder is None:
+            prediction = copies[shape.id].canonical()
+        else:
+            prediction = _read(row.folder / shape.file_name, empty=shape.id in empty.get(row.folder.name, ()))
+        pair = (
+            pair.with_prediction(prediction)
+            if pair
+            else ReconstructionPair(
+                shape.canonical(),
+                prediction,
+                shape.placement.scale,
+                resolution=run.config.evaluate.resolution,
+                seed=derived_seed(run.seed, "evaluate reconstruction", shape.id),
+                workers=run.config.threads,
             )
-            outcome = keep_json(path, _measure(panel, pair))
-        for plugin, doing, error in outcome["failed"]:
-            panel.note(plugin, doing, error)
-        yield row, outcome["numbers"]
+        )
+        keep_json(path, _measure(panel, pair))
 
 
 def _measure(panel: Panel, pair: Any) -> dict[str, Any]:
@@ -150,13 +174,13 @@ def _read(path: Path, *, empty: bool) -> Surface:
 
 def _nearest_training(run: Run, folder: Path, population: Population, rows: Sequence[Row]) -> dict[str, Shape]:
     """Return for each held-out shape the training shape that a copier would give: nearest by Chamfer distance, both
-    placed in the canonical cube."""
+    placed in the canonical cube; of very many training shapes, some are looked at."""
     from shapegen.metrics.chamfer import directed_means
 
     path = folder / "partial" / "copier.json"
     shapes = {shape.id: shape for shape in population}
-    held_out = [shapes[name] for row in rows for name in row.ids]
-    training = population.of("train")
+    held_out = [shapes[name] for row in rows if row.null for name in row.ids]
+    training = spread(population.of("train"), run.config.evaluate.compared)
     found: dict[str, str] | None = kept_json(path) if held_out else {}
     if found is None:
         first, second = (np.stack([_cloud(shape, run.seed) for shape in part]) for part in (held_out, training))

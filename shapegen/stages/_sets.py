@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,14 +18,23 @@ from shapegen.store import derived_seed
 if TYPE_CHECKING:
     from shapegen.run import Run
 
+T = TypeVar("T")
+
 NOISY = "noisy/"
 """Before the id of a training shape: its noisy copy."""
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """Return at most so many of these, evenly spread over their order."""
+    count = min(most, len(items))
+    return [items[k * len(items) // count] for k in range(count)]
 
 
 def build_sets(
     run: Run, folder: Path, training: Sequence[Shape], reference: Sequence[Shape], generated: dict[str, Path]
 ) -> tuple[GenerationSets, ShapeSet]:
-    """Return the three sets, and as many noisy copies of training shapes as sets that are compared have shapes.
+    """Return the three sets, of at most `evaluate.compared` shapes each, and as many noisy copies of training shapes as
+    sets that are compared have shapes.
 
     Args:
         run: for its seed and settings.
@@ -36,6 +45,9 @@ def build_sets(
     from shapegen.geometry.export import read_mesh
     from shapegen.metrics.perturbed import smoothly_moved
 
+    most = run.config.evaluate.compared
+    training, reference = spread(training, most), spread(reference, most)
+    generated = {name: generated[name] for name in spread(list(generated), most)}
     real = {shape.id: shape for shape in (*training, *reference)}
     size = min(len(generated), len(reference), len(training))
     rng = np.random.default_rng(derived_seed(run.seed, "evaluate noisy copies"))

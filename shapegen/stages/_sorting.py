@@ -81,6 +81,17 @@ def sort_items(run: Run, organ: Organ, folder: Path, *, cache: Path, workers: in
     )
 
 
+def read_ahead(run: Run, organ: Organ, found: Sequence[Item], *, cache: Path, workers: int) -> None:
+    """Read and clean items into the cache as `sort_items` will, so that it finds them there."""
+    config = run.config.curate
+    items, aside = set_aside(found)
+    checked = [item for item in items if config.use and not _trusted(item)]
+    plain = [item for item in items if not config.use or _trusted(item)]
+    plain += [item for item in aside if item.options["verdict"] in config.weight_space]
+    for some, check in ((checked, True), (plain, False)):
+        examine(organ, some, cache=cache, workers=workers, progress=run.progress, check=check)
+
+
 def _helping(space_only: Sequence[Item]) -> list[str]:
     count = len(space_only)
     return [f"{count} of those left out still teach the weight space (curate.weight_space)"] if count else []

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shapegen.data.population import Shape
-from shapegen.geometry.surface import Surface
 from shapegen.metrics.threads import worker_count
 from shapegen.metrics.validity import CUT, cheap_facts, costly_facts, shares
 from shapegen.store import keep_json, kept_json
+from shapegen.team import team
 
 if TYPE_CHECKING:
     from shapegen.run import Run
+
+
+Job = tuple[str, Callable[[], dict[str, Any]]]
+"""Where the facts of a surface are kept, below `partial/validity`, and what measures them."""
+
+
+def measure_validity(
+    run: Run, folder: Path, samples: Path, drawn: Sequence[dict[str, Any]], real: Sequence[Shape]
+) -> None:
+    """Measure this process's share of what `validity` asks for; return when all is kept in the stage's `partial/`."""
+    jobs = team().share(_jobs(samples, drawn, real))
+    with (
+        run.progress("checking surfaces", len(jobs)) as advance,
+        ThreadPoolExecutor(worker_count(run.config.threads)) as pool,
+    ):
+        for _ in pool.map(partial(_measured, folder), jobs):
+            advance(1)
+    team().wait()
 
 
 def validity(
@@ -26,7 +45,7 @@ def validity(
     *,
     split: str,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Measure samples and real shapes.
+    """Say how valid samples and real shapes are.
 
     Args:
         run: for the organ's range of volumes.
@@ -42,24 +61,7 @@ def validity(
     """
     limits = run.build("organ", run.config.organ).volume_range_ml
     ours = [sample for sample in drawn if not sample["empty"]]
-    jobs: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        *((f"sample/{sample['id']}", lambda sample=sample: _sample(sample, samples)) for sample in ours),
-        *((f"real/{shape.file_name}", lambda shape=shape: _real(shape.surface())) for shape in real),
-    ]
-
-    def measured(job: tuple[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
-        path = folder / "partial" / "validity" / f"{job[0]}.json"
-        facts: dict[str, Any] | None = kept_json(path)
-        return keep_json(path, job[1]()) if facts is None else facts
-
-    results = []
-    with (
-        run.progress("checking surfaces", len(jobs)) as advance,
-        ThreadPoolExecutor(worker_count(run.config.threads)) as pool,
-    ):
-        for facts in pool.map(measured, jobs):
-            results.append(facts)
-            advance(1)
+    results = [_measured(folder, job) for job in _jobs(samples, drawn, real)]
     of_sample = {sample["id"]: facts for sample, facts in zip(ours, results, strict=False)}
     of_sample |= {sample["id"]: {"empty": True} for sample in drawn if sample["empty"]}
     of_real = {shape.id: facts for shape, facts in zip(real, results[len(ours) :], strict=True)}
@@ -72,6 +74,19 @@ def validity(
     return found, {"samples": of_sample, "real": of_real}
 
 
+def _jobs(samples: Path, drawn: Sequence[dict[str, Any]], real: Sequence[Shape]) -> list[Job]:
+    return [
+        *((f"sample/{sample['id']}", partial(_sample, sample, samples)) for sample in drawn if not sample["empty"]),
+        *((f"real/{shape.file_name}", partial(_real, shape)) for shape in real),
+    ]
+
+
+def _measured(folder: Path, job: Job) -> dict[str, Any]:
+    path = folder / "partial" / "validity" / f"{job[0]}.json"
+    facts: dict[str, Any] | None = kept_json(path)
+    return keep_json(path, job[1]()) if facts is None else facts
+
+
 def _sample(sample: dict[str, Any], folder: Path) -> dict[str, Any]:
     from shapegen.geometry.export import read_mesh
 
@@ -79,5 +94,6 @@ def _sample(sample: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**known, **costly_facts(read_mesh(folder / sample["file"]))}
 
 
-def _real(surface: Surface) -> dict[str, Any]:
+def _real(shape: Shape) -> dict[str, Any]:
+    surface = shape.surface()
     return {**cheap_facts(surface), **costly_facts(surface)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.data.population import Population
 from shapegen.metrics.panel import Panel
 from shapegen.store import read_json, write_json
+from shapegen.team import together
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -27,16 +28,19 @@ def compute(run: Run, folder: Path) -> None:
     from shapegen.parts.evaluate import measure_parts
     from shapegen.report.export import write_results
     from shapegen.stages._generation import generation, references
-    from shapegen.stages._reconstructions import reconstruction_rows
-    from shapegen.stages._validity import validity
+    from shapegen.stages._reconstructions import measure_reconstructions, reconstruction_rows
+    from shapegen.stages._validity import measure_validity, validity
 
     population = Population.load(run.require("prepare", needed_by="evaluate"))
     fit = run.require("fit", needed_by="evaluate")
     samples = run.require("sample", needed_by="evaluate")
     panel = Panel.build(run)
     drawn = read_json(samples / "samples.json")["samples"]
-    rows, values = reconstruction_rows(run, folder, panel, population, fit)
     reference, splits = references(population)
+    with together():
+        measure_reconstructions(run, folder, panel, population, fit)
+        measure_validity(run, folder, samples, drawn, reference)
+    rows, values = reconstruction_rows(run, folder, panel, population, fit)
     checked, facts = validity(run, folder, samples, drawn, reference, split=splits)
     result: dict[str, Any] = {
         "targets": panel.targets,
@@ -65,3 +69,18 @@ def compute(run: Run, folder: Path) -> None:
     write_json(folder / "metrics.json", result)
     write_results(folder, result)
     shutil.rmtree(folder / "partial", ignore_errors=True)
+
+
+def assist(run: Run, folder: Path) -> None:
+    """Do this process's share: of the reconstructions and surfaces to measure."""
+    from shapegen.stages._generation import references
+    from shapegen.stages._reconstructions import measure_reconstructions
+    from shapegen.stages._validity import measure_validity
+
+    population = Population.load(run.require("prepare", needed_by="evaluate"))
+    samples = run.require("sample", needed_by="evaluate")
+    fit = run.require("fit", needed_by="evaluate")
+    with together():
+        measure_reconstructions(run, folder, Panel.build(run), population, fit)
+        drawn = read_json(samples / "samples.json")["samples"]
+        measure_validity(run, folder, samples, drawn, references(population)[0])

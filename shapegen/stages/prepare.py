@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,26 @@ from shapegen.geometry.surface import Surface
 from shapegen.parallel import each, worker_count
 from shapegen.protocols import Item, Organ
 from shapegen.stages._notes import LISTED, alignment_notes, beyond_cube, summary, unusable_notes
-from shapegen.stages._sorting import sort_items
+from shapegen.stages._sorting import read_ahead, sort_items
 from shapegen.start import starting_point
-from shapegen.store import derived_seed, is_kept, read_arrays, sha256_file, sha256_json, write_arrays
+from shapegen.store import (
+    derived_seed,
+    is_kept,
+    read_arrays,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_arrays,
+    write_json,
+)
+from shapegen.team import team, together
 
 if TYPE_CHECKING:
     from shapegen.config import SplitConfig
     from shapegen.run import Run
 
+ITEMS = "items.json"
+"""What the leader of a team found, for the others to read their share of."""
 FEWEST = 4
 """Shapes without which neither a mean nor a split means anything."""
 
@@ -60,6 +72,11 @@ def compute(run: Run, folder: Path) -> None:
         notes.append(f"{len(items)} files are used, as prepare.limit says")
     workers = worker_count(run.config.prepare.workers, len(items))
     cache = run.cache / "items"
+    with together() as us:
+        if us.size > 1:
+            write_json(folder / ITEMS, [{**asdict(item), "path": str(item.path)} for item in items])
+            _read_share(run, organ, folder, cache)
+            (folder / ITEMS).unlink()
     found = sort_items(run, organ, folder, cache=cache, workers=workers)
     read, unusable = found.going, found.left_out
     notes += [*found.notes, *unusable_notes(unusable)]
@@ -102,7 +119,6 @@ def compute(run: Run, folder: Path) -> None:
     )
     shapes, space_only = placed[: len(read)], placed[len(read) :]
     _place(folder, items, placed, cache)
-    _sample_all(run, placed, folder, workers)
     going = {shape.id for shape in shapes}
     cases = [case for case in cases if case.id in going]
     notes += [*summary(shapes), *alignment_notes(shapes, cases), *beyond_cube(shapes, probes[: len(read)])]
@@ -112,6 +128,27 @@ def compute(run: Run, folder: Path) -> None:
         {item.id: {"file": str(item.path), "sha256": item.options.get("content", item.fingerprint)} for item in items}
     )
     Population(run.config.organ.name, shapes, tuple(unusable), tuple(notes), space_only).save(folder)
+    with together():
+        _sample_share(run, folder)
+
+
+def assist(run: Run, folder: Path) -> None:
+    """Do this process's share: of the files to read, and then of the shapes to sample."""
+    organ: Organ = run.build("organ", run.config.organ)
+    with together():
+        _read_share(run, organ, folder, run.cache / "items")
+        _sample_share(run, folder)
+
+
+def _read_share(run: Run, organ: Organ, folder: Path, cache: Path) -> None:
+    """Read this process's share of the items that the leader listed into the cache; return when all are there, but for
+    those that cannot be used, which the leader tries again."""
+    us = team()
+    us.wait()
+    items = [Item(**{**row, "path": Path(row["path"])}) for row in read_json(folder / ITEMS)]
+    mine = us.share(items)
+    read_ahead(run, organ, mine, cache=cache, workers=worker_count(run.config.prepare.workers, len(mine)))
+    us.wait()
 
 
 def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
@@ -164,13 +201,16 @@ def _place(folder: Path, read: Sequence[Item], placed: Sequence[Shape], cache: P
         beside.replace(target)
 
 
-def _sample_all(run: Run, shapes: Sequence[Shape], folder: Path, workers: int) -> None:
-    """Write the samples of every shape that has none yet for this placement.
+def _sample_share(run: Run, folder: Path) -> None:
+    """Write the samples of this process's shapes that have none yet for this placement; return when all are there.
 
     Raises:
         NoUsableDataError: sampling a clean surface failed, which no other input will mend.
     """
-    config = run.config.prepare
+    team().wait()
+    config, population = run.config.prepare, Population.load(folder)
+    shapes = team().share([*population, *population.space_only])
+    workers = worker_count(config.workers, len(shapes))
     tasks = [
         _Sample(
             surface=folder / "surfaces" / shape.file_name,
@@ -187,6 +227,7 @@ def _sample_all(run: Run, shapes: Sequence[Shape], folder: Path, workers: int) -
             advance(1)
             if outcome.reason:
                 raise NoUsableDataError(f"{shapes[outcome.index].id}: sampling its surface failed: {outcome.reason}")
+    team().wait()
 
 
 def _sample_one(task: _Sample) -> None:

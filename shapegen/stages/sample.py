@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shapegen.store import write_json, write_tensors
+from shapegen.store import keep_json, kept_json, kept_tensors, read_tensors, write_json, write_tensors
+from shapegen.team import team, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from shapegen.quality.keep import Keeper
     from shapegen.run import Run
 
+CODES = "codes.safetensors"
+PARTIAL = "partial"
+SHARD = 32
+"""Samples whose results are written together: what a kill can cost."""
 SPACE = "population frame: RAS, mm, origin at the centre of the canonical cube"
 
 
@@ -27,17 +33,60 @@ def compute(run: Run, folder: Path) -> None:
     Raises:
         StageMissingError: `train` is not finished.
     """
+    import torch
+
+    from shapegen.generator import load_generator
+
     options = run.config.sample
-    drawn = draw(
-        run,
-        count=options.count,
-        seed=run.seed,
-        out=folder,
-        mesh_format=options.format,
-        resolution=options.resolution,
-    )
-    chosen = f", which '{run.config.generator.name}' chose" if drawn["generator"] != run.config.generator.name else ""
-    run.note(f"drawn by the generator '{drawn['generator']}'{chosen}")
+    generator = load_generator(run, needed_by="sample")
+    with run.progress("drawing latents", options.count) as advance:
+        codes, scales = generator.codes(options.count, seed=run.seed, progress=advance)
+    write_tensors(folder / CODES, {"codes": codes, "scales": scales})
+    with together():
+        _mesh_share(run, folder, generator)
+    parts = [_part(folder, first) for first in range(0, options.count, SHARD)]
+    weights = torch.cat([read_tensors(part)["weights"] for part in parts])
+    rows = [row for part in parts for row in kept_json(part.with_suffix(".json"))]
+    _write_result(run, folder, generator, weights, rows, seed=run.seed, more={})
+    shutil.rmtree(folder / PARTIAL)
+    chosen = f", which '{run.config.generator.name}' chose" if generator.name != run.config.generator.name else ""
+    run.note(f"drawn by the generator '{generator.name}'{chosen}")
+
+
+def assist(run: Run, folder: Path) -> None:
+    """Do this process's share: of the drawn codes to mesh."""
+    from shapegen.generator import load_generator
+
+    with together():
+        _mesh_share(run, folder, load_generator(run, needed_by="sample"))
+
+
+def _mesh_share(run: Run, folder: Path, generator: Generator) -> None:
+    """Mesh this process's shards of the drawn codes, those that are not yet; return when all are done."""
+    import torch
+
+    options, us = run.config.sample, team()
+    us.wait()
+    drawn = read_tensors(folder / CODES)
+    mine = us.share(range(0, options.count, SHARD))
+    with run.progress("meshing samples", SHARD * len(mine)) as advance:
+        for first in mine:
+            part = _part(folder, first)
+            if kept_tensors(part) is None or kept_json(part.with_suffix(".json")) is None:
+                codes, scales = (drawn[name][first : first + SHARD] for name in ("codes", "scales"))
+                numbers = range(first, first + len(codes))
+                samples = generator.mesh(codes, scales, resolution=options.resolution, seed=run.seed, numbers=numbers)
+                rows, weights = _write_samples(
+                    run, folder, generator, numbers, samples, mesh_format=options.format, seed=run.seed, parts=True
+                )
+                write_tensors(part, {"weights": torch.stack(weights)})
+                keep_json(part.with_suffix(".json"), rows)
+            advance(SHARD)
+    us.wait()
+
+
+def _part(folder: Path, first: int) -> Path:
+    return folder / PARTIAL / f"{first:06d}.safetensors"
 
 
 def draw(
@@ -75,8 +124,6 @@ def draw(
     import torch
 
     from shapegen.generator import load_generator
-    from shapegen.geometry.export import write_mesh
-    from shapegen.parts.draw import part_drawer
 
     request = _request(run, conditions)
     generator = pretrained.generator(run) if pretrained else load_generator(run, needed_by="sample")
@@ -98,24 +145,71 @@ def draw(
         with run.progress("drawing latents", count) as advance:
             codes, scales = generator.codes(count, seed=seed, progress=advance)
         samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
-    parts = None if pretrained else part_drawer(run, generator.layout)
+    with run.progress("meshing samples", len(numbers)) as advance:
+        rows, weights = _write_samples(
+            run,
+            out,
+            generator,
+            numbers,
+            samples,
+            mesh_format=mesh_format,
+            seed=seed,
+            parts=pretrained is None,
+            advance=advance,
+        )
+    for row, probability in zip(rows, probabilities, strict=False):
+        row["quality"] = probability
+    if pretrained:
+        known = ("made_by", "licence", "sha256")
+        asked["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
+    write_tensors(out / CODES, {"codes": codes, "scales": scales})
+    return _write_result(run, out, generator, torch.stack(weights), rows, seed=seed, more=asked)
+
+
+def _write_samples(
+    run: Run,
+    out: Path,
+    generator: Generator,
+    numbers: Sequence[int],
+    samples: Iterable[Sample],
+    *,
+    mesh_format: str,
+    seed: int,
+    parts: bool,
+    advance: Callable[[int], None] = lambda count: None,
+) -> tuple[list[dict[str, Any]], list[Tensor]]:
+    """Write the meshes of samples with these numbers, and their parts if they have any; return what `samples.json` says
+    of each, and their weights."""
+    from shapegen.geometry.export import write_mesh
+    from shapegen.parts.draw import part_drawer
+
+    drawer = part_drawer(run, generator.layout) if parts else None
     rows: list[dict[str, Any]] = []
     weights = []
-    with run.progress("meshing samples", len(numbers)) as advance:
-        for index, sample in zip(numbers, samples, strict=True):
-            name = f"sample-{index:04d}"
-            file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
-            if sample.surface is not None:
-                write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
-            rows.append({"id": name, "file": file, **facts_of(sample)})
-            if probabilities:
-                rows[-1]["quality"] = probabilities[len(rows) - 1]
-            if parts is not None:
-                rows[-1]["parts"] = parts.write(out, name, sample, seed=seed, index=index)
-            weights.append(sample.weights)
-            advance(1)
-    write_tensors(out / "codes.safetensors", {"codes": codes, "scales": scales})
-    write_tensors(out / "weights.safetensors", {"weights": torch.stack(weights)})
+    for index, sample in zip(numbers, samples, strict=True):
+        name = f"sample-{index:04d}"
+        file = f"meshes/{name}.{mesh_format}" if sample.surface is not None else None
+        if sample.surface is not None:
+            write_mesh(out / f"meshes/{name}.{mesh_format}", sample.surface)
+        rows.append({"id": name, "file": file, **facts_of(sample)})
+        if drawer is not None:
+            rows[-1]["parts"] = drawer.write(out, name, sample, seed=seed, index=index)
+        weights.append(sample.weights)
+        advance(1)
+    return rows, weights
+
+
+def _write_result(
+    run: Run,
+    out: Path,
+    generator: Generator,
+    weights: Tensor,
+    rows: list[dict[str, Any]],
+    *,
+    seed: int,
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
+    write_tensors(out / "weights.safetensors", {"weights": weights})
     result = {
         "organ": run.config.organ.name,
         "space": SPACE,
@@ -124,11 +218,8 @@ def draw(
         "seed": seed,
         "inr": run.config.to_json()["inr"],
         "samples": rows,
-        **asked,
+        **more,
     }
-    if pretrained:
-        known = ("made_by", "licence", "sha256")
-        result["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
     write_json(out / "samples.json", result)
     return result
 
