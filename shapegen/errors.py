@@ -103,6 +103,10 @@ class NotEnoughSpaceError(ShapegenError):
     """The disk clearly cannot hold what is about to be made."""
 
 
+class NotEnoughMemoryError(ShapegenError):
+    """The device clearly cannot hold the network that is about to be trained."""
+
+
 class DownloadError(ShapegenError):
     """Public data cannot be had: the server, the way to it, the file that came, or the place where it should lie."""
 

@@ -37,7 +37,8 @@ READ, READ_EMBEDDED = 2.2, 0.3
 POINT = 1.1e-10
 """For each point and parameter of an INR in a step of a fit."""
 CODE = 1.3e-3
-"""For each code in a step of the denoiser's training; it has some 1.2 million parameters."""
+"""For each code in a step of the training of a denoiser of `PARAMETERS`, and of a smaller one."""
+PARAMETERS = 1.25e6
 MESH = 3e-5
 """For each square of the grid's edge, to mesh an INR."""
 MEASURE = 1.2
@@ -69,13 +70,14 @@ class Estimate:
         ]
 
 
-def estimate(config: RunConfig, files: int, *, embedded: bool) -> Estimate:
+def estimate(config: RunConfig, files: int, *, embedded: bool, denoiser: float = PARAMETERS) -> Estimate:
     """Estimate a run on so many files.
 
     What other plugins than the default ones take is not known; they count as the default ones.
 
     Args:
         embedded: the organ's embedded population, whose surfaces are small.
+        denoiser: its parameters.
     """
     parameters = _parameters(config.inr)
     evaluated, drawn = config.evaluate.resolution**2, config.sample.resolution**2
@@ -99,7 +101,8 @@ def estimate(config: RunConfig, files: int, *, embedded: bool) -> Estimate:
     seconds = {
         "prepare": files * (READ_EMBEDDED if embedded else READ),
         "fit": POINT * parameters * points + meshes * MESH * evaluated,
-        "train": CODE * config.diffusion.steps * config.diffusion.batch + POINT * parameters * detail * files,
+        "train": CODE * max(1.0, denoiser / PARAMETERS) * config.diffusion.steps * config.diffusion.batch
+        + POINT * parameters * detail * files,
         "sample": config.sample.count * (MESH * drawn + POINT * parameters * detail),
         "evaluate": MEASURE * (meshes + config.sample.count) * evaluated / 128**2,
     }
@@ -112,8 +115,12 @@ def of_run(run: Run) -> Estimate:
     Raises:
         ShapegenError: its data cannot be listed.
     """
+    from shapegen.memory import training_memory
+
     items, _ = run.scan()
-    return estimate(run.config, len(items), embedded=not run.config.data)
+    memory = training_memory(run)
+    denoiser = memory.parameters if memory else 0.0
+    return estimate(run.config, len(items), embedded=not run.config.data, denoiser=denoiser)
 
 
 def check_space(run: Run) -> None:

@@ -17,6 +17,7 @@ from shapegen.errors import (
     ShapegenError,
     TrainingDivergedError,
 )
+from shapegen.memory import check_memory
 from shapegen.progress import say
 from shapegen.run import STAGE, Run
 from shapegen.store import drop_leftovers, read_json, sha256_file, sha256_json, write_json
@@ -30,9 +31,12 @@ def run_pipeline(run: Run, *, until: str = "report", stages: Sequence[Stage] = S
     """Bring every stage up to date, in order; return for each whether it was computed (False: reused).
 
     Raises:
+        NotEnoughMemoryError: the denoiser cannot be trained on this device.
         ShapegenError: a stage cannot be computed; what is finished stays.
     """
     _prepare(run)
+    if not (run.stage("train") / STAGE).exists() and until not in ("prepare", "fit"):
+        check_memory(run)
     run.broadcast("shapegen_run_started")
     computed = {}
     for stage in stages:

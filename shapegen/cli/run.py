@@ -119,9 +119,12 @@ def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:
 def _estimate(folder: Path, config: RunConfig, catalog: Catalog) -> list[str]:
     from shapegen.errors import ShapegenError
     from shapegen.estimate import of_run
+    from shapegen.memory import training_memory
     from shapegen.run import Run
 
+    opened = Run(folder, config, catalog=catalog, lock=None)
     try:
-        return of_run(Run(folder, config, catalog=catalog, lock=None)).lines()
+        memory = training_memory(opened)
+        return [*of_run(opened).lines(), *([f"  {memory}"] if memory else [])]
     except (ShapegenError, OSError) as error:
         return [f"no estimate: {' '.join(str(error).split())}"]

@@ -21,6 +21,10 @@ REACH = 1.7
 """Half-extent of the template's grid in units of volume^(1/3): livers reach 1.5 from their centroid."""
 GRID = 48
 TRUNCATION = 0.35
+IN_MEAN = 512
+"""Training shapes whose fields make the mean, at most; a field takes 440 kB."""
+TOGETHER = 1024
+"""Poses that are fitted at once, which takes 100 MB."""
 POINTS = 500
 STEPS = 12
 """Of Levenberg-Marquardt from each start; more change no residual by 1 %."""
@@ -96,7 +100,7 @@ def align(
     that are not for training have no part in it.
 
     Args:
-        probes: one for each shape.
+        probes: one for each shape; only those of `in_mean` need a field.
         ids: their names, for the cases.
         training: whether the mean is learned from it; at least one is.
         rigid: False: only centred on the volume's centroid, and scaled.
@@ -119,28 +123,37 @@ def align(
     return placements, cases
 
 
+def in_mean(training: Sequence[bool]) -> NDArray[np.bool_]:
+    """Return which shapes' fields make the mean: those for training, of very many `IN_MEAN`, evenly spread."""
+    rows, chosen = np.flatnonzero(training), np.zeros(len(training), dtype=bool)
+    count = min(IN_MEAN, len(rows))
+    chosen[[rows[k * len(rows) // count] for k in range(count)]] = True
+    return chosen
+
+
 def _procrustes(
     probes: Sequence[Probe], ids: Sequence[str], training: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Case]]:
     import torch
 
     points = torch.as_tensor(np.stack([p.points for p in probes]), dtype=torch.float32)
-    fields = torch.as_tensor(np.stack([p.field for p, used in zip(probes, training, strict=True) if used]))
+    of_mean = in_mean(training.tolist())
+    fields = torch.as_tensor(np.stack([p.field for p, used in zip(probes, of_mean, strict=True) if used]))
     count, ways = len(probes), len(SIGNS)
-    used = torch.as_tensor(training)
+    used, shown = torch.as_tensor(training), torch.as_tensor(of_mean)
     starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
     rotations, shifts = torch.eye(3).repeat(count, 1, 1), torch.zeros(count, 3)
     # The second time the mean is one in which what was mirrored is right; at last all go to the sharper mean.
     for _ in range(2):
-        template = mean_field(fields, rotations[used], shifts[used])
-        found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
+        template = mean_field(fields, rotations[shown], shifts[shown])
+        found, moved, energy = fit_from(template, points, starts)
         residuals = energy.view(count, ways).numpy()
         how = telling(residuals)
         chosen = torch.as_tensor(choose_starts(residuals, how))
         index = torch.arange(count) * ways + chosen
         signs = starts.diagonal(dim1=1, dim2=2)[chosen]
         rotations, shifts = _centred(found[index], moved[index], signs, training=used)
-    template = mean_field(fields, rotations[used], shifts[used])
+    template = mean_field(fields, rotations[shown], shifts[shown])
     rotations, moved, _ = fit_pose(template, points, rotations, shifts)
     rotations, shifts = _centred(rotations, moved, signs, training=used)
     cases = list_cases(ids, [each.unit_mm for each in probes], residuals, SIGNS, how)
@@ -187,6 +200,17 @@ def _sample(channels: Tensor, points: Tensor) -> Tensor:
     return sampled[0, :, 0, 0]
 
 
+def fit_from(template: Tensor, points: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Do `fit_pose` for every shape's points [n, m, 3] from every start [w, 3, 3]; n * w results, shape by shape."""
+    import torch
+
+    ways = len(starts)
+    blocks = points.split(max(1, TOGETHER // ways))
+    done = [fit_pose(template, b.repeat_interleave(ways, dim=0), starts.repeat(len(b), 1, 1)) for b in blocks]
+    rotations, shifts, energies = (torch.cat(part) for part in zip(*done, strict=True))
+    return rotations, shifts, energies
+
+
 def fit_pose(
     template: Tensor, points: Tensor, starts: Tensor, shifts: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,6 +227,13 @@ def fit_pose(
     """
     import torch
 
+    if len(points) > TOGETHER:
+        none = torch.zeros(len(points), 3) if shifts is None else shifts
+        blocks = zip(points.split(TOGETHER), starts.split(TOGETHER), none.split(TOGETHER), strict=True)
+        rotations, moved, energies = (
+            torch.cat(part) for part in zip(*(fit_pose(template, *block) for block in blocks), strict=True)
+        )
+        return rotations, moved, energies
     step = 2 * REACH / (GRID - 1)
     channels = torch.stack([template, *torch.gradient(template, spacing=step)])
     count, size, _ = points.shape

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shapegen.data.align import SIGNS, Probe, fit_pose, truncated_field
+from shapegen.data.align import SIGNS, Probe, fit_from, fit_pose, truncated_field
 from shapegen.data.orientation import Case, choose_starts, list_cases, telling
 from shapegen.data.placement import Placement
 from shapegen.geometry.surface import Surface
@@ -38,7 +38,7 @@ def align_to(
     points = torch.as_tensor(np.stack([each.points for each in probes]), dtype=torch.float32)
     starts = torch.diag_embed(torch.as_tensor(SIGNS, dtype=torch.float32))
     ways = len(starts)
-    found, moved, energy = fit_pose(template, points.repeat_interleave(ways, dim=0), starts.repeat(count, 1, 1))
+    found, moved, energy = fit_from(template, points, starts)
     residuals = energy.view(count, ways).numpy()
     how = telling(residuals)
     index = torch.arange(count) * ways + torch.as_tensor(choose_starts(residuals, how))

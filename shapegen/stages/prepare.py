@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapegen.curation.examine import META, PROBE, SURFACE, cached
-from shapegen.data.align import Probe, align
+from shapegen.data.align import Probe, align, in_mean
 from shapegen.data.align_to import align_to
 from shapegen.data.placement import Placement
 from shapegen.data.population import Population, Shape, Split
@@ -95,9 +95,9 @@ def compute(run: Run, folder: Path) -> None:
         raise NoUsableDataError(f"none of the {len(read)} usable shapes is for training; change `split`")
     helping = _not_held_out(found.space_only, read, splits, run.config.split)
     items = [*read, *helping]
-    probes = [Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}")) for item in items]
     # a cut organ's place in the frame is a guess: it has no part in the mean, nor in the size of the cube
     training = [splits.get(item.id) == "train" for item in items]
+    probes = [_probe(cache, item, shown) for item, shown in zip(items, in_mean(training), strict=True)]
     ids, rigid = [item.id for item in items], run.config.prepare.align
     start = starting_point(run)
     if start is None:
@@ -149,6 +149,12 @@ def _read_share(run: Run, organ: Organ, folder: Path, cache: Path) -> None:
     mine = us.share(items)
     read_ahead(run, organ, mine, cache=cache, workers=worker_count(run.config.prepare.workers, len(mine)))
     us.wait()
+
+
+def _probe(cache: Path, item: Item, whole: bool) -> Probe:
+    """Read a probe, without its field unless that is needed: the fields of very many shapes do not fit into memory."""
+    found = Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}"))
+    return found if whole else replace(found, field=found.field[:0])
 
 
 def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shapegen.memory import check_memory
 from shapegen.protocols import FitsInTeam
 from shapegen.store import derived_seed, write_json, write_tensors
 from shapegen.team import sharing, together
@@ -25,6 +26,7 @@ def compute(run: Run, folder: Path) -> None:
         StageMissingError: `fit` is not finished.
         TrainingDivergedError: a loss is not finite.
         CorruptFileError: `fit` and `prepare` do not speak of the same shapes.
+        NotEnoughMemoryError: the denoiser cannot be trained on this device.
     """
     from shapegen.detail.learn import FILE as DETAIL
     from shapegen.detail.learn import learn_detail
@@ -32,6 +34,7 @@ def compute(run: Run, folder: Path) -> None:
     from shapegen.model import load_model
     from shapegen.parts.learn import learn_parts
 
+    check_memory(run)
     inr, space = load_model(run, needed_by="train")
     latents, generator, facts = _fitted(run, space, folder)
     state = {f"generator.{key}": tensor for key, tensor in generator.state().items()}
