@@ -167,6 +167,9 @@ def joined() -> Iterator[Team]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _noticing():
         store, rank, size = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
+        # torchrun keeps its store when it starts all again: what the ended ones left there would be taken for theirs
+        attempt = f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        store = torch.distributed.PrefixStore(attempt, store)
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     _member = Team(rank, size)
     try:

@@ -1,0 +1,135 @@
+"""`--launch`: a run by two processes ends as one by a single process, also where one of them is killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from faults import begun, children, finish
+from shapegen.store import read_tensors
+
+LAUNCH = "torchrun:2,restarts=1"
+TOLERANCE = 1e-4
+"""Of every tensor, relative to its largest entry: what the order of sums changes in the 40 steps of `micro`."""
+STAGES = ["prepare", "fit", "train", "sample", "evaluate"]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A run by one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    finish(out)
+    return out
+
+
+class Launched:
+    """`shapegen run --launch` with the preset `micro`, in a process of its own."""
+
+    def __init__(self, out: Path, launch: str = LAUNCH) -> None:
+        command = [sys.executable, "-m", "shapegen", "run", "--organ", "liver", "--preset", "micro", "--out", str(out)]
+        self.log = out.with_name("log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen([*command, "--launch", launch], stdout=log, stderr=log)
+
+    def workers(self) -> list[int]:
+        """Return the processes that share the run."""
+        started = [Path(f"/proc/{number}/cmdline") for number in sorted(children(self.process.pid))]
+        return [int(path.parent.name) for path in started if "spawn_main" in path.read_text()]
+
+    def wait(self) -> str:
+        """Return what was said by a run that has to succeed."""
+        assert self.process.wait(300) == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+def files(run: Path) -> list[str]:
+    return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path.name != "lock")
+
+
+def same(out: Path, reference: Path) -> None:
+    """The same files, with the same numbers but for rounding."""
+    assert [name for name in files(out) if not name.startswith(".")] == files(reference)
+    for name in files(reference):
+        if name.endswith(".safetensors") and name.startswith(("fit", "train", "sample")):
+            ours, theirs = read_tensors(out / name), read_tensors(reference / name)
+            for key in theirs if "reconstructions" not in name else ():
+                expected = theirs[key].float()
+                assert (ours[key].float() - expected).abs().max() <= TOLERANCE * expected.abs().max(), f"{name}: {key}"
+    numbers = [json.loads((run / "evaluate" / "metrics.json").read_text()) for run in (out, reference)]
+    measured = [
+        [value["mean"] for row in found["reconstruction"] for value in row["metrics"].values()] for found in numbers
+    ]
+    torch.testing.assert_close(*map(torch.tensor, measured), rtol=1e-2, atol=1e-3)
+
+
+def test_two_processes_make_the_run_of_one(reference, tmp_path):
+    said = Launched(tmp_path / "run").wait()
+    same(tmp_path / "run", reference)
+    assert said.count("fit: ") == 1, "only the leader speaks"
+    assert str(tmp_path / "run" / "report" / "report.html") in said
+    for name in files(reference):
+        if name.startswith(("prepare/samples", "prepare/surfaces", "cache")):
+            assert (tmp_path / "run" / name).read_bytes() == (reference / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("stage", "which"), [*(pytest.param(s, k % 2, marks=pytest.mark.slow) for k, s in enumerate(STAGES)), ("fit", 0)]
+)
+def test_a_process_killed_in_a_stage_is_survived(reference, tmp_path, stage, which):
+    """Whether it is the leader or the other; nothing that was finished before is made again."""
+    out = tmp_path / "run"
+    begun(reference, out, stage)
+    run = Launched(out)
+    end = time.monotonic() + 120
+    while not (out / stage / "started.json").exists():
+        assert time.monotonic() < end, run.log.read_text()
+        time.sleep(0.005)
+    os.kill(run.workers()[which], signal.SIGKILL)
+    finished = {
+        path: path.stat().st_mtime_ns
+        for folder in ("cache", f"{stage}/partial", f"{stage}/samples", f"{stage}/reconstructions")
+        for path in (out / folder).rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+    said = run.wait()
+    assert "a process ended before its time; all were started again (1 of at most 1 times)" in said
+    assert f"{stage}: goes on from where it was interrupted" in said
+    assert [path for path, at in finished.items() if path.exists() and path.stat().st_mtime_ns != at] == []
+    same(out, reference)
+
+
+def test_bad_input_is_one_line_and_starts_nothing_again(tmp_path):
+    (tmp_path / "data").mkdir()
+    command = [sys.executable, "-m", "shapegen", "run", "--preset", "micro", "--data", str(tmp_path / "data")]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run"), "--launch", LAUNCH], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1
+    assert "started again" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("torchrun") is None, reason="torch's command is not on the path")
+@pytest.mark.slow
+def test_torchrun_itself_may_start_the_processes(reference, tmp_path):
+    command = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "shapegen", "run", "--organ", "liver"]
+    subprocess.run([*command, "--preset", "micro", "--out", str(tmp_path / "run")], check=True)
+    same(tmp_path / "run", reference)
+
+
+@pytest.mark.slow
+def test_submitit_starts_the_processes(reference, tmp_path):
+    pytest.importorskip("submitit")
+    said = Launched(tmp_path / "run", "local:2").wait()
+    same(tmp_path / "run", reference)
+    assert "job " in said
