@@ -25,6 +25,8 @@ Work = Callable[..., int]
 SPEC = re.compile(
     r"(?P<engine>torchrun|slurm|local):(?:(?P<nodes>[1-9]\d*)x)?(?P<processes>[1-9]\d*)(?P<rest>(?:,.*)?)"
 )
+DAY = 24 * 60
+"""Minutes."""
 LOGS = ".launch"
 """In the run folder: submitit's files."""
 
@@ -145,13 +147,10 @@ def _by_submitit(launch: Launch, work: Work, arguments: tuple[Any, ...], logs: P
         raise MissingLibraryError("submitit", "pip install 'shapegen[slurm]'", error, ("--launch slurm",)) from error
 
     executor = submitit.AutoExecutor(folder=logs, cluster=launch.engine)
-    cores_each = {"slurm_cpus_per_task": 1} if "cpus_per_task" not in launch.options else {}
+    options = {_named(name): int(value) if value.isdecimal() else value for name, value in launch.options.items()}
     try:
         executor.update_parameters(
-            nodes=launch.nodes,
-            tasks_per_node=launch.processes,
-            **{"timeout_min": 60 * 24, **cores_each},
-            **{_named(name): int(value) if value.isdecimal() else value for name, value in launch.options.items()},
+            nodes=launch.nodes, tasks_per_node=launch.processes, **{"timeout_min": DAY, **options}
         )
     except (TypeError, ValueError, NameError) as error:
         raise ConfigError(f"--launch {launch.engine}: {error}") from error

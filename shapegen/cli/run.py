@@ -69,8 +69,8 @@ def _make(folder: Path, config: RunConfig) -> None:
             return
         with Run.create(folder, config, catalog=catalog) as opened:
             run_pipeline(opened)
-    _show_results(folder)
-    typer.echo(folder / "report" / "report.html")
+        _show_results(folder)
+        typer.echo(folder / "report" / "report.html")
 
 
 @guarded
