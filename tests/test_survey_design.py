@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from shapegen.survey.choice import Wanted, pools
 from shapegen.survey.design import Design
 from shapegen.survey.new import new_study
 from shapegen.survey.remeshing import STEP_MM, Remeshing, pack, remeshed, unpack
-from shapegen.survey.schedule import schedule
+from shapegen.survey.schedule import group_count, schedules
 from shapegen.survey.study import load_study, read_reasons
 from surveyed import DESIGN, HOW, SECRET, WANTED, FakeRun, lump, make_run, make_study
 
@@ -172,40 +173,98 @@ def test_a_near_copy_is_near_a_training_shape_and_no_copy(run):
     assert 0.3 * SIZE * unit < moved.mean() < 3 * SIZE * unit
 
 
+def study_orders(*, real=12, synthetic=12, copies=0, practice=0, repeats=0, readers=5, seed=0):
+    """Orders for a study whose real items are 0 ..., then synthetic ones, then near-copies."""
+    ends = np.cumsum([0, real, synthetic, copies])
+    kinds = [range(start, end) for start, end in pairwise(ends)]
+    first = range(1000, 1000 + practice)
+    return schedules(kinds, practice=first, repeatable=2, repeats=repeats, readers=readers, seed=seed)
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.integers(4, 60), st.integers(0, 5), st.integers(0, 8), st.integers(0, 2**32))
-def test_every_item_comes_once_and_repeats_come_late(count, practice, repeats, seed):
-    items = list(range(count))
-    strata = [items[::2], items[1::2]]
-    slots = schedule(items, practice=range(100, 100 + practice), strata=strata, repeats=repeats, seed=seed)
-    assert [slot.practice for slot in slots] == [True] * practice + [False] * (len(slots) - practice)
-    assert sorted(slot.item for slot in slots if not slot.practice and not slot.repeated) == items
-    seen = [slot.item for slot in slots]
-    again = [k for k, slot in enumerate(slots) if slot.repeated]
-    assert len({seen[k] for k in again}) == len(again) <= repeats
-    for k in again:
-        assert k - seen.index(seen[k]) >= count // 6
+@given(
+    st.integers(2, 30), st.integers(2, 30), st.integers(0, 9), st.integers(0, 5), st.integers(0, 8), st.integers(1, 9),
+    st.integers(0, 2**32),
+)  # fmt: skip
+def test_every_item_comes_once_and_repeats_come_late(real, synthetic, copies, practice, repeats, readers, seed):
+    count = real + synthetic + copies
+    asked = {"practice": practice, "repeats": repeats, "readers": readers, "seed": seed}
+    orders = study_orders(real=real, synthetic=synthetic, copies=copies, **asked)
+    assert len(orders) == readers
+    for slots in orders:
+        assert [slot.practice for slot in slots] == [True] * practice + [False] * (len(slots) - practice)
+        assert sorted(slot.item for slot in slots if not slot.practice and not slot.repeated) == list(range(count))
+        seen = [slot.item for slot in slots]
+        again = [k for k, slot in enumerate(slots) if slot.repeated]
+        assert len({seen[k] for k in again}) == len(again) <= repeats
+        assert all(seen[k] < real + synthetic for k in again)
+        for k in again:
+            assert k - seen.index(seen[k]) >= count // 6
+    assert orders == study_orders(real=real, synthetic=synthetic, copies=copies, **asked)
 
 
 def test_as_many_real_as_synthetic_ones_are_repeated():
-    for seed in range(20):
-        slots = schedule(range(40), practice=(), strata=[range(20), range(20, 40)], repeats=6, seed=seed)
+    for slots in study_orders(real=20, synthetic=20, repeats=6, readers=20):
         assert Counter(slot.item < 20 for slot in slots if slot.repeated) == {True: 3, False: 3}
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 6), st.integers(4, 8), st.integers(0, 5), st.integers(0, 2**32))
+def test_every_group_of_items_comes_once_at_every_place(readers, each, copies, seed):
+    """As many readers as groups: at each place every item once, and each kind as often as in the whole study."""
+    asked = {"real": each * readers, "synthetic": each * readers, "copies": copies * readers}
+    orders = study_orders(**asked, readers=readers, seed=seed)
+    assert group_count(sum(asked.values()), readers) == readers
+    size = sum(asked.values()) // readers
+    groups = [[{slot.item for slot in slots[k * size : (k + 1) * size]} for k in range(readers)] for slots in orders]
+    for place in range(readers):
+        assert len(set().union(*(own[place] for own in groups))) == sum(asked.values())
+    assert {frozenset(own) for own in groups[0]} == {frozenset(own) for each in groups for own in each}
+    for own in groups[0]:
+        assert sum(item < asked["real"] for item in own) == each
+        assert sum(item >= 2 * asked["real"] for item in own) == copies
+    if readers % 2 == 0:
+        follows = Counter((frozenset(a), frozenset(b)) for own in groups for a, b in pairwise(own))
+        assert len(follows) == readers * (readers - 1)
+        assert set(follows.values()) == {1}
+
+
+def test_orders_are_better_balanced_than_independent_shuffles():
+    """Over 60 studies of 5 readers and 20 + 20 shapes: how unlike the items' mean places are, how far the real shapes
+    of an order come before its synthetic ones, and how unlike the numbers of both are in a fifth of an order."""
+
+    def unlike(orders):
+        places, real = np.argsort(orders, axis=1), np.array(orders) < 20
+        drift = places[:, :20].mean(axis=1) - places[:, 20:].mean(axis=1)
+        fifths = real.reshape(5, 5, 8).sum(axis=2)
+        return places.mean(axis=0).std(), np.abs(drift).mean(), np.abs(fifths - 4).mean()
+
+    rng = np.random.default_rng(0)
+    balanced = [
+        [[slot.item for slot in slots] for slots in study_orders(real=20, synthetic=20, seed=k)] for k in range(60)
+    ]
+    shuffled = [[rng.permutation(40) for _ in range(5)] for _ in range(60)]
+    own, other = (np.mean([unlike(orders) for orders in studies], axis=0) for studies in (balanced, shuffled))
+    assert own[0] < 0.3 * other[0]
+    assert own[1] < 0.3 * other[1]
+    assert own[2] == 0
+    assert other[2] > 0.8
+
+
 def test_the_order_says_nothing_about_the_truth():
-    """Over 400 readers: where real shapes stand, what follows what, and which kind comes first."""
+    """Over 80 studies of 5 readers: where real shapes stand, what follows what, and which kind comes first."""
     places, alternations, first = [], 0, 0
-    for seed in range(400):
-        slots = schedule(range(24), practice=(), strata=[range(12), range(12, 24)], repeats=4, seed=seed)
+    orders = [slots for seed in range(80) for slots in study_orders(repeats=4, seed=seed)]
+    for slots in orders:
         real = np.array([slot.item < 12 for slot in slots])
         places.append(real @ np.arange(len(real)) / real.sum() - (len(real) - 1) / 2)
-        alternations += int((real[1:] != real[:-1]).sum())
+        alternations += int((real[1:16] != real[:15]).sum())
         first += int(real[0])
     assert abs(np.mean(places)) < 4 * np.std(places) / np.sqrt(len(places))
-    assert binomtest(first, 400).pvalue > 1e-3
-    # Of 14 + 14 in random order, neighbours differ with probability 14 / 27.
-    assert binomtest(alternations, 400 * 27, 14 / 27).pvalue > 1e-3
+    assert binomtest(first, len(orders)).pvalue > 1e-3
+    # Before the repeats: two groups of 4 + 4 in random order, so that neighbours differ with probability 4 / 7 in one
+    # and 1 / 2 between them.
+    assert alternations / len(orders) == pytest.approx(14 * 4 / 7 + 1 / 2, abs=0.35)
 
 
 def test_a_study_is_written_whole(study):

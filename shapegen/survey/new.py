@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from shapegen.errors import RunFolderError, TooFewShapesError
 from shapegen.lock import Lock
 from shapegen.progress import Bars, say
-from shapegen.store import derived_seed, read_json, sha256_file, sha256_json, write_bytes, write_json
+from shapegen.store import read_json, sha256_file, sha256_json, write_bytes, write_json
 from shapegen.survey.design import Design, Made
 from shapegen.survey.remeshing import Remeshing
-from shapegen.survey.schedule import Slot, schedule
+from shapegen.survey.schedule import Slot, schedules
 from shapegen.survey.study import MESHES, STUDY, TRUTH, Reader, Showing, Study
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _written(
         write_bytes(folder / MESHES / f"{name}.bin", path.read_bytes())
     shapes = [candidate for candidate, _ in candidates]
     _write_truth(run, folder, names, shapes, wanted, how)
-    orders = [_order(number, shapes, wanted, design) for number in range(design.readers)]
+    orders = _orders(shapes, wanted, design)
     study = Study(
         folder=folder,
         organ=run.config.organ.name,
@@ -160,14 +160,17 @@ def _written(
     return Made(study=study, shapes=tuple(shapes), repeats=repeats)
 
 
-def _order(number: int, shapes: Sequence[Candidate], wanted: Wanted, design: Design) -> list[Slot]:
-    proper = [k for k, shape in enumerate(shapes) if not shape.practice]
-    return schedule(
-        proper,
+def _orders(shapes: Sequence[Candidate], wanted: Wanted, design: Design) -> list[list[Slot]]:
+    return schedules(
+        [
+            [k for k, shape in enumerate(shapes) if shape.kind == kind and not shape.practice]
+            for kind in ("real", "synthetic", "near-copy")
+        ],
         practice=[k for k, shape in enumerate(shapes) if shape.practice],
-        strata=[[k for k in proper if shapes[k].kind == kind] for kind in ("real", "synthetic")],
+        repeatable=2,  # near-copies are in no accuracy
         repeats=design.repeats,
-        seed=derived_seed(wanted.seed, "survey", "reader", number),
+        readers=design.readers,
+        seed=wanted.seed,
     )
 
 
