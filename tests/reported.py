@@ -26,6 +26,10 @@ class FakeRun:
         self.config = RunConfig()
         self.seed = 7
 
+    @property
+    def cache(self):
+        return self.folder / "cache"
+
     def stage(self, name):
         return self.folder / name
 

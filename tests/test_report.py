@@ -10,14 +10,18 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from reported import EVIL, FakeRun, finish, finished_run, prepared
+from reported import EVIL, FakeRun, ellipsoid, finish, finished_run, prepared
 from shapegen.data.placement import Placement
 from shapegen.data.population import Shape, write_surface
 from shapegen.errors import CorruptFileError
+from shapegen.geometry.export import write_mesh
 from shapegen.geometry.surface import signed_volume
+from shapegen.report import viewer
 from shapegen.report.html import Link, listing
 from shapegen.report.material import evenly, gather, population_frame
+from shapegen.report.packing import pack
 from shapegen.stages.report import compute
+from shapegen.store import read_json
 
 NUMBERS = (
     *("0.9312", "0.9212 to 0.9412", "0.8812", "0.7123", "0.7013 to 0.7233", "0.6543"),
@@ -162,6 +166,31 @@ def test_equal_inputs_give_equal_files(run, tmp_path):
     assert len(written) == 9
     for path in written:
         assert (tmp_path / path.relative_to(run.stage("report"))).read_bytes() == path.read_bytes()
+
+
+def test_thinned_meshes_are_kept_by_content_and_made_again_where_they_are_damaged(tmp_path, monkeypatch):
+    run = finished_run(tmp_path / "run")
+    packed = []
+    monkeypatch.setattr(viewer, "pack", lambda *args: packed.append(args) or pack(*args))
+    pages = []
+
+    def made():
+        packed.clear()
+        compute(run, run.stage("report"))
+        pages.append((run.stage("report") / "report.html").read_bytes())
+        return len(packed)
+
+    everything = made()
+    kept = sorted((run.cache / "viewer").iterdir())
+    assert len(kept) == everything > 5
+    assert made() == 0
+    kept[0].write_bytes(kept[0].read_bytes()[:-20])
+    assert made() == 1
+    assert len(set(pages)) == 1
+    shape = next(row for row in read_json(run.stage("sample") / "samples.json")["samples"] if row["file"])
+    write_mesh(run.stage("sample") / shape["file"], ellipsoid([70, 60, 40]))
+    assert made() == 1
+    assert pages[-1] != pages[0]
 
 
 def test_an_empty_run_gives_a_page_that_says_what_to_do(tmp_path):

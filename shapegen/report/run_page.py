@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from shapegen.data.population import Shape
@@ -31,6 +32,7 @@ def run_page(
     figures: Mapping[str, str],
     *,
     progress: Progress,
+    cache: Path | None = None,
     links: str | None = "../sample/",
 ) -> str:
     """Return the page as HTML.
@@ -40,9 +42,17 @@ def run_page(
         pictures: what `draw_pictures` drew of it.
         figures: what `run_figures` drew of it.
         progress: opened with a description and a total, yields a function that is told of further shapes done.
+        cache: of the run, if it may be written; thinned meshes are kept there.
         links: from the page to the folder of the stage `sample`; None: no links.
     """
-    solid = viewer(run_shapes(material, links=links), columns(material), progress=progress, paint=ERROR, frame=_FRAME)
+    solid = viewer(
+        run_shapes(material, links=links),
+        columns(material),
+        progress=progress,
+        paint=ERROR,
+        frame=_FRAME,
+        cache=cache / "viewer" if cache else None,
+    )
     return page(
         title=f"{material.organ}: {'generated shapes' if material.shared else 'real and generated shapes'}",
         facts=headline(material),

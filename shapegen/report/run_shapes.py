@@ -13,7 +13,7 @@ from shapegen.report.material import Material, evenly, nearest_training, populat
 from shapegen.report.packing import Painted
 from shapegen.report.run_measures import measured_reconstructions, measured_shapes
 from shapegen.report.viewer import Paint, Viewed
-from shapegen.store import read_arrays, read_json
+from shapegen.store import read_arrays, read_json, sha256_file, sha256_json
 
 SAMPLES = 120
 """Samples with meshes in the page; the others have rows alone."""
@@ -46,13 +46,20 @@ def run_shapes(material: Material, *, links: str | None = "../sample/") -> list[
             beside=nearest.get(str(sample.get("id")), ""),
             relation="nearest training shape",
             link=f"{links}{sample['file']}" if links is not None else "",
+            content=sha256_file(material.folder / "sample" / str(sample["file"])) if k < SAMPLES else "",
         )
         for k, sample in enumerate(material.drawn)
     ]
     reconstructions = [] if material.shared else _reconstructions(material, shapes)
     beside = dict.fromkeys(each.beside for each in (*found[:SAMPLES], *reconstructions) if each.beside)
     real = [
-        Viewed(id=name, kind="real", load=partial(population_frame, shapes[name]), measures=measures.get(name, {}))
+        Viewed(
+            id=name,
+            kind="real",
+            load=partial(population_frame, shapes[name]),
+            measures=measures.get(name, {}),
+            content=_content(shapes[name]),
+        )
         for name in beside
     ]
     return [*found, *reconstructions, *real]
@@ -80,9 +87,15 @@ def _reconstructions(material: Material, shapes: dict[str, Shape]) -> list[Viewe
                     measures=measures.get(name, {}),
                     beside=name,
                     relation="real shape",
+                    content=sha256_json([sha256_file(file), _content(shapes[name])]),
                 )
             )
     return found
+
+
+def _content(shape: Shape) -> str:
+    """Name a real shape in the population's frame by its file and its place."""
+    return sha256_json([sha256_file(shape.folder / "surfaces" / shape.file_name), shape.placement.to_json()])
 
 
 def _painted(shape: Shape, file: Path) -> Painted:

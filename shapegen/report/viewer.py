@@ -9,18 +9,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shapegen.geometry.surface import Surface
 from shapegen.report.packing import Painted, pack, thinned, thinned_values
+from shapegen.store import keep_json, kept_json, sha256_json
 
 MOST_BYTES = 5_000_000
 """Of all meshes in a page together, as text; with the viewer (0.6 MB) and pictures a page stays below 10 MB."""
 FACE_BYTES = 8.0
 """Of a face, its vertices and values with it, as text: 6.4 to 7.4 were measured."""
 FEWEST_FACES, MOST_FACES = 2000, 20_000
+PACKING = 1
+"""Of thinning and packing: raised whenever one changes, so that what is kept is made anew."""
 COLOURS, DARKEST = "cividis", 0.3
 """Perceptually uniform, and the same to those who do not see red or green (Nunez, Anderton and Renslow 2018); without
 its darkest part, on which shades are not seen."""
@@ -55,6 +59,7 @@ class Viewed:
         beside: id of the shape that it is to be compared with.
         relation: what that one is, such as "nearest training shape".
         link: where the whole file lies, relative to the page.
+        content: names what `load` reads; equal for equal surfaces. Empty: nobody knows, and the mesh is not kept.
     """
 
     id: str
@@ -64,6 +69,7 @@ class Viewed:
     beside: str = ""
     relation: str = ""
     link: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ def viewer(
     progress: Progress,
     paint: Paint | None = None,
     frame: str = "",
+    cache: Path | None = None,
 ) -> str:
     """Return the viewer as HTML, with the meshes in it; empty where no shape has one.
 
@@ -93,6 +100,7 @@ def viewer(
         progress: opened with a description and a total, yields a function that is told of further shapes done.
         paint: what painted shapes show.
         frame: how the shapes lie, in words.
+        cache: folder in which thinned meshes are kept from page to page; an interrupted page goes on from there.
     """
     room = int(MOST_BYTES / FACE_BYTES)
     solid = [shape for shape in shapes if shape.load is not None]
@@ -103,7 +111,7 @@ def viewer(
     meshes: dict[str, dict[str, Any]] = {}
     with progress("packing meshes", len(shown)) as advance:
         for shape in shown:
-            meshes[shape.id] = _packed(shape, faces)
+            meshes[shape.id] = _kept(shape, faces, cache)
             advance(1)
     columns = [each for each in columns if any(shape.measures.get(each.name) is not None for shape in shapes)]
     data = {
@@ -124,6 +132,15 @@ def scripts() -> tuple[str, ...]:
 def style() -> str:
     """Return the viewer's style sheet."""
     return _read("viewer.css")
+
+
+def _kept(shape: Viewed, faces: int, cache: Path | None) -> dict[str, Any]:
+    """Return what `_packed` does, from the cache where it was made before."""
+    if cache is None or not shape.content:
+        return _packed(shape, faces)
+    path = cache / f"{sha256_json([PACKING, shape.content, faces])[:32]}.json"
+    kept = kept_json(path)
+    return dict(keep_json(path, _packed(shape, faces)) if kept is None else kept)
 
 
 def _packed(shape: Viewed, faces: int) -> dict[str, Any]:

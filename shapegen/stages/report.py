@@ -33,7 +33,8 @@ def compute(run: Run, folder: Path) -> None:
     figures = run_figures(material)
     for name, svg in figures.items():
         write_bytes(folder / "figures" / f"{name}.svg", svg.encode())
-    write_bytes(folder / "report.html", run_page(material, pictures, figures, progress=run.progress).encode())
+    page = run_page(material, pictures, figures, progress=run.progress, cache=run.cache)
+    write_bytes(folder / "report.html", page.encode())
 
 
 def write_images(folder: Path, material: Material, pictures: Pictures) -> None:
