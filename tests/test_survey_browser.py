@@ -168,6 +168,12 @@ def test_two_readers_side_by_side_and_a_server_that_is_killed(study, browser, pi
     assert Counter(kinds[each.answer.item] for each in kept)["real"] > 6
 
 
+def millimetre(page) -> float:
+    """Return how many pixels the scale bar says a millimetre has."""
+    pixels = page.evaluate("document.querySelector('#scalebar').getBoundingClientRect().width")
+    return pixels / float(page.text_content("#millimetres").removesuffix(" mm"))
+
+
 def test_a_shape_turns_and_zooms_by_mouse_keys_and_buttons(study, browser, pictures):
     with served(study.folder) as (_, links):
         page = opened(browser, links["reader-1"])
@@ -187,7 +193,7 @@ def test_a_shape_turns_and_zooms_by_mouse_keys_and_buttons(study, browser, pictu
         page.keyboard.press("ArrowRight")
         assert (np.abs(shown(page)[100:] - start[100:]) > 20).mean() > 0.005
         page.keyboard.press("0")
-        bar = page.evaluate("document.querySelector('#scalebar').offsetWidth")
+        bar = millimetre(page)
         for zoom in (
             lambda: page.keyboard.press("-"),
             lambda: page.click("#farther"),
@@ -197,8 +203,15 @@ def test_a_shape_turns_and_zooms_by_mouse_keys_and_buttons(study, browser, pictu
             before = coloured(shown(page))
             zoom()
             assert coloured(shown(page)) < 0.95 * before
-        assert page.evaluate("document.querySelector('#scalebar').offsetWidth") < bar
+        assert millimetre(page) < 0.9 * bar
         page.click("#closer")
+        for _ in range(12):
+            page.click("#closer")
+            scale = page.evaluate("document.querySelector('#scale').getBoundingClientRect().left")
+            # The cross of axes and its letters end at 0.12 + 1.4 * 0.06 and half a letter of the width.
+            assert scale > box["x"] + 0.23 * box["width"]
+        assert page.text_content("#millimetres") in ("2 mm", "5 mm", "10 mm")
+        page.screenshot(path=pictures / "tiny.png")
         assert page.wrong == []
 
 

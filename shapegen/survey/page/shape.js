@@ -2,6 +2,8 @@
 /* What the server sends of a shape, for the viewer; and all ways to turn and zoom it: mouse, fingers, keys. */
 
 const STEP_MM = 1 / 64;
+const LENGTHS_MM = [50, 20, 10, 5, 2, 1];
+const BAR_SHARE = 0.7; /* of the width; the cross of axes takes the left quarter */
 
 /* Makes vertices, normals and corners of triangles in steps of 1/64 mm, as `Viewer.show` wants them. */
 function meshOf(triangles) {
@@ -114,11 +116,13 @@ class Stage {
     this.measure();
   }
 
-  /* The bar is as long as 50 mm are in the picture. */
+  /* The longest of some bars that leaves the cross of axes alone. */
   measure() {
     const { far, zoom } = this.viewer;
-    const share = far ? (50 * 0.94 * zoom) / far / 2 : 0;
-    this.figure.querySelector("#scalebar").style.width = `${Math.min(0.9, share) * this.canvas.clientWidth}px`;
-    this.figure.querySelector("#scale").hidden = !share || share > 0.9;
+    const perMillimetre = far ? (0.94 * zoom) / far / 2 : 0;
+    const length = LENGTHS_MM.find((each) => each * perMillimetre <= BAR_SHARE) ?? LENGTHS_MM.at(-1);
+    this.figure.querySelector("#scalebar").style.width = `${length * perMillimetre * this.canvas.clientWidth}px`;
+    this.figure.querySelector("#millimetres").textContent = `${length} mm`;
+    this.figure.querySelector("#scale").hidden = !perMillimetre;
   }
 }
