@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from contextlib import contextmanager
 from importlib.resources import files
 
 import numpy as np
 import pytest
 
+from conftest import icosphere
 from reported import finished_run
+from shapegen.report.html import Section, listing, page
 from shapegen.report.view import view_run
+from shapegen.report.viewer import Column, Viewed, scripts, style, viewer
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SOFTWARE_GL = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
@@ -89,6 +93,11 @@ def tab(browser, page_file):
     assert tab.troubles == []
     assert [url for url in tab.asked if url != page_file.as_uri() and not url.startswith(("data:", "blob:"))] == []
     tab.page.close()
+
+
+@contextmanager
+def silent(description, total):
+    yield lambda number: None
 
 
 def inked(pixels):
@@ -188,6 +197,31 @@ def test_rows_are_filtered_and_sorted(tab):
     tab.filter("closed", "")
     tab.page.click("thead >> text=novelty")
     assert tab.names()[0] == "sample-0001"  # the only one that has any
+
+
+@in_browser
+def test_on_paper_every_column_is_there(browser, tmp_path):
+    """A4 less margins of 14 mm, at 96 pixels an inch: the viewer's table lies across, the others upright."""
+    measures = {f"curvature at the {k} % quantile": (188.8, 0.7906, -0.01234)[k % 3] for k in range(24)}
+    sphere = icosphere(2)
+    shapes = [
+        Viewed(id=f"source/LiTS-{k}, own INR", kind="reconstruction", load=lambda: sphere, measures=measures)
+        for k in range(3)
+    ]
+    solid = viewer(shapes, [Column(name, "1/mm") for name in measures], progress=silent)
+    inputs = listing("Inputs", ("file", "reason"), [("folder/" * 30, "because " * 40)])
+    parts = [Section(id="solid", title="Shapes", body=solid), Section(id="inputs", title="Inputs", body=inputs)]
+    file = tmp_path / "page.html"
+    file.write_text(page(title="t", facts={}, summary=[], sections=parts, scripts=scripts(), style=style()))
+    tab = Tab(browser, file)
+    tab.page.emulate_media(media="print")
+    for wide, selector in ((269, "#table"), (182, "table:not(#table)")):
+        width = round(wide / 25.4 * 96)
+        tab.page.set_viewport_size({"width": width, "height": 700})
+        (end,) = tab.page.eval_on_selector_all(selector, "all => all.map((each) => each.getBoundingClientRect().right)")
+        assert end <= width
+    assert tab.page.eval_on_selector("#table", "table => getComputedStyle(table.parentElement).page") == "wide"
+    tab.page.close()
 
 
 @in_browser
