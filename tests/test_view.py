@@ -17,6 +17,7 @@ from shapegen.cli import app
 from shapegen.completion.paint import write_painted
 from shapegen.errors import ConfigError, CorruptFileError, NoUsableDataError
 from shapegen.geometry.export import write_mesh
+from shapegen.geometry.surface import signed_volume
 from shapegen.report import viewer as viewer_module
 from shapegen.report.view import view_run
 from shapegen.report.viewer import Column, Viewed, viewer
@@ -143,6 +144,44 @@ def test_interpolations_and_edits_are_known(here):
     found = shown(here / "view.html")
     assert [found[f"between/between-{k:04d}"]["measures"]["way"] for k in range(3)] == [0, 0.5, 1]
     assert found["edited/edited"]["beside"] == "edited/fitted"
+
+
+def write_scenes(folder, *, count=2):
+    """Write what `shapegen together` does, as far as pages read it: a ball of 60 mm, and one of 20 mm on its left."""
+    organs = {"liver": (ball(60), (230, 159, 0)), "spleen": (ball(20, at=(-100.0, 0.0, 10.0)), (86, 180, 233))}
+    for number in range(count):
+        name = f"scene-{number:04d}"
+        rows = [{"name": "stomach", "mesh": None, "colour": [0, 0, 0], "volume_ml": 0.0}]
+        for organ, (surface, colour) in organs.items():
+            write_mesh(folder / name / f"meshes/{organ}.stl", surface)
+            volume = signed_volume(surface) / 1000
+            rows.append({"name": organ, "mesh": f"meshes/{organ}.stl", "colour": list(colour), "volume_ml": volume})
+        (folder / name / "scene.glb").write_bytes(b"what a link leads to")
+        write_json(folder / name / "scene.json", {"id": name, "organs": rows})
+    write_json(folder / "together.json", {"scenes": [{"id": f"scene-{number:04d}"} for number in range(count)]})
+
+
+def test_scenes_are_one_coloured_shape_each_with_the_volume_of_every_organ(here):
+    write_scenes(here / "scenes")
+    (here / "scenes/scene-0001/meshes/spleen.stl").write_bytes(b"broken")
+    result = CliRunner().invoke(app, ["view", "scenes"])
+    assert result.exit_code == 0, result.output
+    assert "scene-0001/scene.glb is left out: " in result.stderr
+    (row,) = shown(here / "view.html").values()
+    assert (row["id"], row["kind"], row["link"]) == ("scene-0000", "scene", "scenes/scene-0000/scene.glb")
+    ball_ml = 4 / 3 * np.pi / 1000
+    assert row["measures"]["volume of liver"] == pytest.approx(ball_ml * 60**3, rel=0.02)
+    assert row["measures"]["volume"] == pytest.approx(ball_ml * (60**3 + 20**3), rel=0.02)
+    assert row["measures"]["components"] == 2
+    assert row["measures"]["left to right"] == pytest.approx(180, rel=0.01)
+    parts = row["mesh"]["parts"]
+    assert [(part["name"], part["colour"]) for part in parts] == [("liver", "#e69f00"), ("spleen", "#56b4e9")]
+    assert row["mesh"]["middle"] == pytest.approx([-30, 0, 0], abs=0.5)
+    for part, radius, centre in zip(parts, (60, 20), ((0, 0, 0), (-100, 0, 10)), strict=True):
+        vertices = unpack(part)[0]
+        assert np.abs(np.linalg.norm(vertices - centre, axis=1) - radius).max() < 0.1
+    shapegen.view("scenes/scene-0000", out="one.html")
+    assert list(shown(here / "one.html")) == ["scene-0000"]
 
 
 def test_a_damaged_list_is_named(here):

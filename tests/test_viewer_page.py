@@ -13,6 +13,7 @@ import pytest
 
 from conftest import icosphere
 from reported import finished_run
+from shapegen.report.composed import Coloured, Composed
 from shapegen.report.html import Section, listing, page
 from shapegen.report.view import view_run
 from shapegen.report.viewer import Column, Viewed, scripts, style, viewer
@@ -197,6 +198,32 @@ def test_rows_are_filtered_and_sorted(tab):
     tab.filter("closed", "")
     tab.page.click("thead >> text=novelty")
     assert tab.names()[0] == "sample-0001"  # the only one that has any
+
+
+@in_browser
+def test_a_scene_has_a_legend_by_which_its_parts_are_hidden(browser, tmp_path):
+    ball = icosphere(3)
+    parts = (
+        Coloured("liver", ball.moved(ball.vertices * 50), (230, 159, 0)),
+        Coloured("spleen", ball.moved(ball.vertices * 30 + [-120.0, 0, 0]), (86, 180, 233)),
+    )
+    scene = Viewed(id="scene", kind="scene", load=lambda: Composed(parts))
+    section = Section(id="solid", title="Shapes", body=viewer([scene], [], progress=silent))
+    file = tmp_path / "page.html"
+    file.write_text(page(title="t", facts={}, summary=[], sections=[section], scripts=scripts(), style=style()))
+    tab = Tab(browser, file)
+    assert tab.text("parts").split() == ["liver", "spleen"]
+    assert not tab.page.locator("#legend").is_visible()
+    before = tab.pixels()
+    orange, blue = (before[..., 0] > before[..., 2] + 30), (before[..., 2] > before[..., 0] + 30)
+    assert orange.sum() / blue.sum() == pytest.approx(50**2 / 30**2, rel=0.05)
+    # The patient's left is on the right, as in an atlas.
+    assert np.nonzero(blue)[1].min() > np.nonzero(orange)[1].max()
+    tab.page.uncheck("#parts >> text=liver")
+    after = tab.pixels()
+    assert not (after[..., 0] > after[..., 2] + 30).any()
+    assert np.abs(after - before)[blue].max() <= 3
+    tab.page.close()
 
 
 @in_browser

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from shapegen.curation.damage import Damage
 from shapegen.geometry.surface import (
-    Faces,
     Points,
     Surface,
     extents,
     face_normals,
+    joined,
     select_faces,
     signed_volume,
 )
@@ -53,7 +53,7 @@ def internal_sheet(surface: Surface, grade: float, rng: np.random.Generator) -> 
     corner = whole[:, 0] * len(steps) + whole[:, 1]
     right, up, across = corner + len(steps), corner + 1, corner + len(steps) + 1
     faces = np.concatenate([np.stack([corner, right, across], 1), np.stack([corner, across, up], 1)])
-    return _joined([surface, select_faces(Surface(points, faces), np.ones(len(faces), dtype=bool))])
+    return joined([surface, select_faces(Surface(points, faces), np.ones(len(faces), dtype=bool))])
 
 
 def spikes(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
@@ -82,7 +82,7 @@ def crumbs(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
         if len(centres) == number:
             break
     balls = [Surface(centre + radius * ball.vertices, np.asarray(ball.faces, dtype=np.int64)) for centre in centres]
-    return _joined([surface, *balls])
+    return joined([surface, *balls])
 
 
 def noise(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
@@ -177,12 +177,6 @@ def _split(surface: Surface, height: NDArray[np.float64]) -> tuple[Surface, NDAr
     pieces = [faces[~crossing], *(np.stack(each, 1) for each in ((a, ab, ac), (ab, b, c), (ab, c, ac)))]
     result = Surface(np.concatenate([surface.vertices, new]), np.concatenate(pieces))
     return result, np.concatenate([height, np.zeros(len(edges))])
-
-
-def _joined(parts: Sequence[Surface]) -> Surface:
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces: list[Faces] = [part.faces + start for part, start in zip(parts, starts, strict=False)]
-    return Surface(np.concatenate([part.vertices for part in parts]), np.concatenate(faces))
 
 
 def _vertex_normals(surface: Surface) -> Points:

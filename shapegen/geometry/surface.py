@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +135,13 @@ def face_components(surface: Surface) -> NDArray[np.int64]:
 def component_count(surface: Surface) -> int:
     """Return the number of connected components that have faces."""
     return int(face_components(surface).max(initial=-1)) + 1
+
+
+def joined(surfaces: Sequence[Surface]) -> Surface:
+    """Return surfaces as one, the vertices and faces of each after those of the one before."""
+    starts = np.cumsum([0, *(len(surface.vertices) for surface in surfaces)])
+    faces = [surface.faces + start for surface, start in zip(surfaces, starts, strict=False)]
+    return Surface(np.concatenate([surface.vertices for surface in surfaces]), np.concatenate(faces))
 
 
 def select_faces(surface: Surface, keep: NDArray[np.bool_]) -> Surface:

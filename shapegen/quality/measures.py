@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERSION = 2
+VERSION = 3
 """Of the measures: raised whenever one changes, so that what is kept is made anew."""
 SCALES = {"fine": 0.013, "middle": 0.028, "coarse": 0.06}
 """Standard deviations of the Gaussians, in cube roots of the volume, as all lengths are."""
 RADII = {"narrow": 0.03, "middle": 0.055, "wide": 0.1}
 """Of the balls of openings and closings."""
+STICKS_OUT = 0.043
+"""How far a part must stick out, or a gap reach in, to be looked at as slender; 5 mm of a liver."""
+SLENDER = 2.0
+"""Reach^3 / volume of a slender part; sharp edges of good livers have up to 2."""
 AXES = ("left-right", "front-back", "head-foot")
 CURVATURE = (1, 5, 25, 50, 75, 95, 99)
 THICKNESS = (2, 10, 50, 90)
@@ -70,17 +74,20 @@ def _described() -> Iterator[Measure]:
     yield Measure("pieces", "loose pieces", "", least=0.35, logarithmic=True)
     yield Measure("cavities", "volume of cavities", "%", least=0.1, logarithmic=True)
     yield Measure("tunnels", "tunnels through it", "", least=0.35, logarithmic=True)
+    yield Measure("tunnels-wide", "tunnels through it that are not narrow", "", least=0.35, logarithmic=True)
     for name in RADII:
         yield Measure(f"thin-{name}", f"volume of {name} parts", "%", least=0.05, logarithmic=True)
         yield Measure(f"thin-{name}-reach", f"reach of {name} parts", "mm", 1, 0.01)
         yield Measure(
             f"thin-{name}-slender", f"slenderness of {name} parts", "reach^3/volume", least=0.3, logarithmic=True
         )
+        yield Measure(f"thin-{name}-number", f"slender {name} parts", "", least=0.35, logarithmic=True)
         yield Measure(f"gaps-{name}", f"volume of {name} gaps", "%", least=0.05, logarithmic=True)
         yield Measure(f"gaps-{name}-depth", f"depth of {name} gaps", "mm", 1, 0.01)
         yield Measure(
             f"gaps-{name}-slender", f"slenderness of {name} gaps", "depth^3/volume", least=0.3, logarithmic=True
         )
+        yield Measure(f"gaps-{name}-number", f"slender {name} gaps", "", least=0.35, logarithmic=True)
     for name in SCALES:
         for percent in CURVATURE:
             text = f"{name} curvature, {percent} % quantile"

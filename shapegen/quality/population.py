@@ -41,12 +41,14 @@ def good_shapes(
     Raises:
         NoUsableDataError: fewer than `FEWEST`.
     """
+    from shapegen.curation.folder import set_aside
+
     found: list[Given] = []
     for folder in filter(is_run, sources):
         found += _of_run(Path(folder))
     data = [source for source in sources if not is_run(source)]
     items, unusable = organ.scan(data) if data else ([], [])
-    chosen = drawn([*found, *items], most)
+    chosen = drawn([*found, *set_aside(items)[0]], most)
     with progress("reading the population", len(chosen)) as advance:
         shapes: list[Given] = []
         for each in chosen:
@@ -79,8 +81,9 @@ def drawn(shapes: Sequence[Given | Item], most: int) -> list[Given | Item]:
 
 
 def refused_shapes(sources: Sequence[str]) -> list[Given]:
-    """Return the shapes of curated folders that a reviewer decided are not `ok`, as cleaning left them."""
-    from shapegen.curation.decisions import read_decisions
+    """Return the shapes of curated folders that a reviewer, or else sorting, did not let go on, as cleaning left
+    them."""
+    from shapegen.curation.decisions import final_verdict, read_decisions
     from shapegen.curation.folder import is_curated, read_curation
     from shapegen.geometry.export import read_mesh
 
@@ -88,8 +91,8 @@ def refused_shapes(sources: Sequence[str]) -> list[Given]:
     for folder in (Path(source) for source in sources if is_curated(Path(source))):
         decisions = read_decisions(folder)
         for row in read_curation(folder)["items"]:
-            decision = decisions.get(row["id"])
-            if decision is not None and decision.verdict not in ("ok", "not_sure") and row["surface"]:
+            verdict = final_verdict(row, decisions)
+            if verdict not in ("ok", "not_sure") and row["surface"]:
                 surface = read_mesh(folder / row["surface"])
-                found.append(Given(row["id"], row["group"], surface, f"refused: {decision.verdict}", 1.0))
+                found.append(Given(row["id"], row["group"], surface, f"refused: {verdict}", 1.0))
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.geometry.surface import Surface
 from shapegen.report.render import BAR, GENERATED, REAL, Colour, Image, View, draw_scale_bar, render
@@ -48,11 +49,13 @@ def draw(
     views: Sequence[View] = ("anterior", "superior"),
     pixels: int = 220,
     note: str = "",
+    colour: Colour | NDArray[np.floating] | None = None,
 ) -> Picture:
-    """Draw a surface (mm, RAS) in each view on a transparent ground, at the scale `extent_mm` for `pixels`."""
-    colour: Colour = REAL if real else GENERATED
+    """Draw a surface (mm, RAS) in each view on a transparent ground, at the scale `extent_mm` for `pixels`; None: in
+    the colour of real or generated shapes."""
+    paint = (REAL if real else GENERATED) if colour is None else colour
     images = tuple(
-        render(surface, view=view, size=(pixels, pixels), colour=colour, extent_mm=extent_mm, background=None)
+        render(surface, view=view, size=(pixels, pixels), colour=paint, extent_mm=extent_mm, background=None)
         for view in views
     )
     return Picture(id=id, real=real, images=tuple(trimmed(images)), note=note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,18 @@ from typing import Any
 from shapegen.data.meshes import SUFFIXES
 from shapegen.errors import ConfigError, CorruptFileError
 from shapegen.geometry.export import read_mesh
+from shapegen.geometry.gltf import Colour
 from shapegen.geometry.surface import Surface, extents
 from shapegen.metrics.validity import cheap_facts
+from shapegen.report.composed import Coloured, Composed
 from shapegen.report.packing import Painted
 from shapegen.report.viewer import Column, Viewed
 from shapegen.store import read_arrays, read_json
 
 SAMPLES, COMPLETION, INTERPOLATION, EDIT = "samples.json", "completion.json", "interpolation.json", "edit.json"
+SCENES, SCENE = "together.json", "scene.json"
+VOLUME_OF = "volume of "
+"""Before an organ's name: the measure of a scene that says how large it is."""
 
 COLUMNS = (
     Column("volume", "mL"),
@@ -42,6 +47,7 @@ class MeshFile:
         beside, relation: the id of the mesh to compare it with, and what that one is.
         values: a safetensors file with a number for each vertex, and its name there.
         known: measures that a list beside the mesh gives.
+        parts: of a scene, the meshes that it is composed of: their names, files and colours.
     """
 
     path: Path
@@ -51,6 +57,7 @@ class MeshFile:
     relation: str = ""
     values: tuple[Path, str] | None = None
     known: tuple[tuple[str, Any], ...] = ()
+    parts: tuple[tuple[str, Path, Colour], ...] = ()
 
 
 def mesh_files(path: Path) -> list[MeshFile]:
@@ -92,7 +99,12 @@ def read(file: MeshFile, *, link: str = "") -> Viewed:
     Raises:
         UnusableItemError, CorruptFileError, OSError: the file cannot be read.
     """
-    surface = read_mesh(file.path)
+    shown: Surface | Painted | Composed
+    if file.parts:
+        shown = Composed(tuple(Coloured(name, read_mesh(path), colour) for name, path, colour in file.parts))
+        surface = shown.surface
+    else:
+        shown = surface = read_mesh(file.path)
     facts = cheap_facts(surface)
     width, depth, height = extents(surface)
     measures = {
@@ -104,7 +116,6 @@ def read(file: MeshFile, *, link: str = "") -> Viewed:
         "components": facts["components"],
         **dict(file.known),
     }
-    shown: Surface | Painted = surface
     if file.values is not None:
         values = read_arrays(file.values[0])[file.values[1]]
         if values.shape != (len(surface.vertices),):
@@ -122,7 +133,13 @@ def read(file: MeshFile, *, link: str = "") -> Viewed:
     )
 
 
-def _same(shown: Surface | Painted) -> Surface | Painted:
+def columns_of(shapes: Sequence[Viewed]) -> list[Column]:
+    """Return the columns of a page: of scenes the volume of each organ too."""
+    organs = dict.fromkeys(name for shape in shapes for name in shape.measures if name.startswith(VOLUME_OF))
+    return [*COLUMNS, *(Column(name, "mL") for name in organs)]
+
+
+def _same(shown: Surface | Painted | Composed) -> Surface | Painted | Composed:
     return shown
 
 
@@ -160,4 +177,29 @@ def _edit(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
             yield MeshFile(path, "fitted", kind="given")
 
 
-_FOLDERS = {SAMPLES: _samples, COMPLETION: _completion, INTERPOLATION: _interpolation, EDIT: _edit}
+def _scenes(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
+    for row in listed["scenes"]:
+        scene = folder / row["id"]
+        yield from _scene(scene, read_json(scene / SCENE))
+
+
+def _scene(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
+    organs = [row for row in listed["organs"] if row["mesh"]]
+    parts = tuple((str(row["name"]), folder / row["mesh"], _rgb(row["colour"])) for row in organs)
+    known = tuple((f"{VOLUME_OF}{row['name']}", float(row["volume_ml"])) for row in organs)
+    yield MeshFile(folder / "scene.glb", str(listed["id"]), kind="scene", known=known, parts=parts)
+
+
+def _rgb(values: Sequence[Any]) -> Colour:
+    red, green, blue = map(int, values)
+    return red, green, blue
+
+
+_FOLDERS = {
+    SAMPLES: _samples,
+    COMPLETION: _completion,
+    INTERPOLATION: _interpolation,
+    EDIT: _edit,
+    SCENES: _scenes,
+    SCENE: _scene,
+}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shapegen.geometry.surface import Surface
-from shapegen.report.contact_sheet import Picture, trimmed
+from shapegen.report.contact_sheet import Picture, draw
 from shapegen.report.html import gallery, listing, paragraph
 from shapegen.report.material import Material, evenly, population_frame
-from shapegen.report.render import Colour, View, common_extent, render
+from shapegen.report.render import Colour, View, common_extent
 from shapegen.report.tables import number
 
 if TYPE_CHECKING:
@@ -67,7 +67,15 @@ def draw_parts(material: Material) -> PartPictures | None:
 
     def pictures(rows: Sequence[tuple[str, Surface, float, Labels]], *, is_real: bool) -> list[Picture]:
         return [
-            _picture(name, is_real, surface, paint(surface, scale, labels, colours), extent)
+            draw(
+                surface,
+                id=name,
+                real=is_real,
+                extent_mm=extent,
+                views=VIEWS,
+                pixels=PIXELS,
+                colour=paint(surface, scale, labels, colours),
+            )
             for name, surface, scale, labels in rows
         ]
 
@@ -130,14 +138,6 @@ def _rows(parts: Mapping[str, Any]) -> list[tuple[str, ...]]:
         (name, score(PREDICTED, name), score(MEAN, name), share(GENERATED, name), share(HELD_OUT, name))
         for name in map(str, parts.get("names", ()))
     ]
-
-
-def _picture(name: str, real: bool, surface: Surface, colour: np.ndarray, extent: float) -> Picture:
-    images = tuple(
-        render(surface, view=view, size=(PIXELS, PIXELS), colour=colour, extent_mm=extent, background=None)
-        for view in VIEWS
-    )
-    return Picture(id=name, real=real, images=tuple(trimmed(images)))
 
 
 def _named(colour: Colour) -> str:

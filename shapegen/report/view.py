@@ -95,13 +95,13 @@ def view_paths(paths: Sequence[Path], out: Path, *, share: bool = False) -> None
 
 
 def _page(shapes: Sequence[Viewed], unusable: Sequence[tuple[str, str]], bars: Bars) -> str:
-    from shapegen.report.files import COLUMNS
+    from shapegen.report.files import columns_of
     from shapegen.report.html import Section, listing, page, paragraph
     from shapegen.report.viewer import Paint, scripts, style, viewer
 
     solid = viewer(
         shapes,
-        COLUMNS,
+        columns_of(shapes),
         progress=bars.bar,
         paint=Paint("uncertainty: root mean square distance of the possible shapes"),
         frame="Each shape is centred on the middle of its box; all at one scale.",
@@ -127,6 +127,7 @@ def _page(shapes: Sequence[Viewed], unusable: Sequence[tuple[str, str]], bars: B
 
 
 def _pictures(shapes: Sequence[Viewed], bars: Bars) -> str:
+    from shapegen.report.composed import Composed
     from shapegen.report.contact_sheet import draw
     from shapegen.report.html import gallery
     from shapegen.report.packing import Painted
@@ -134,13 +135,15 @@ def _pictures(shapes: Sequence[Viewed], bars: Bars) -> str:
 
     views: tuple[View, ...] = ("anterior", "superior")
     loaded = [shape.load() for shape in shapes if shape.load is not None]
-    surfaces = [each.surface if isinstance(each, Painted) else each for each in loaded]
+    surfaces = [each.surface if isinstance(each, Painted | Composed) else each for each in loaded]
+    colours = [each.colours if isinstance(each, Composed) else None for each in loaded]
     extent = common_extent(surfaces, views=views)
     drawn = []
     with bars.bar("drawing", len(shapes)) as advance:
-        for shape, surface in zip(shapes, surfaces, strict=True):
+        for shape, surface, colour in zip(shapes, surfaces, colours, strict=True):
             real = shape.kind != "generated"
-            drawn.append(replace(draw(surface, id=shape.id, real=real, extent_mm=extent, views=views), kind=shape.kind))
+            picture = draw(surface, id=shape.id, real=real, extent_mm=extent, views=views, colour=colour)
+            drawn.append(replace(picture, kind=shape.kind))
             advance(1)
     return gallery(drawn, views=views, heading="Anterior and superior view", extent_mm=extent)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from shapegen.geometry.surface import Surface
+from shapegen.report.composed import Composed, pack_composed
 from shapegen.report.packing import Painted, pack, thinned, thinned_values
 from shapegen.store import keep_json, kept_json, sha256_json
 
@@ -54,7 +55,7 @@ class Viewed:
     Args:
         id: unique in the page.
         kind: "generated", "real" or whatever else it is; it decides the colour.
-        load: reads the surface (mm, RAS), painted or not; None where the page shows the row alone.
+        load: reads the surface (mm, RAS), painted or composed or neither; None where the page shows the row alone.
         measures: numbers, truths and texts by the columns' names.
         beside: id of the shape that it is to be compared with.
         relation: what that one is, such as "nearest training shape".
@@ -64,7 +65,7 @@ class Viewed:
 
     id: str
     kind: str
-    load: Callable[[], Surface | Painted] | None
+    load: Callable[[], Surface | Painted | Composed] | None
     measures: Mapping[str, Any] = field(default_factory=dict)
     beside: str = ""
     relation: str = ""
@@ -147,6 +148,8 @@ def _packed(shape: Viewed, faces: int) -> dict[str, Any]:
     """Return a shape's mesh; a painted one with the 99 % quantile of its values as `top`: the last colour's value."""
     assert shape.load is not None
     loaded = shape.load()
+    if isinstance(loaded, Composed):
+        return pack_composed(loaded, faces)
     if not isinstance(loaded, Painted):
         return pack(thinned(loaded, faces))
     surface = thinned(loaded.surface, faces)

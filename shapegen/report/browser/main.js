@@ -52,6 +52,7 @@
     }
     table?.mark(first);
     legend();
+    partsLegend([first, second]);
   }
 
   function choice(row) {
@@ -87,6 +88,24 @@
     const painted = Boolean(viewer?.sides.some((shape) => shape?.mesh.top));
     at("legend").hidden = !painted;
     if (painted && viewer.fixedTop === null) at("top").value = Number(viewer.top.toPrecision(2));
+  }
+
+  /** Say which colour is which part, and let each be hidden. */
+  function partsLegend(sides) {
+    const parts = new Map(sides.flatMap((shape) => shape?.mesh.parts ?? []).map((part) => [part.name, part.colour]));
+    at("parts").hidden = !parts.size || !viewer;
+    at("parts").replaceChildren();
+    for (const [name, colour] of parts) {
+      const label = at("parts").appendChild(document.createElement("label"));
+      const box = label.appendChild(document.createElement("input"));
+      box.type = "checkbox";
+      box.checked = !viewer?.hidden.has(name);
+      box.addEventListener("change", () => viewer.setHidden(name, !box.checked));
+      const swatch = label.appendChild(document.createElement("span"));
+      swatch.className = "swatch";
+      swatch.style.background = colour;
+      label.append(` ${name}`);
+    }
   }
 
   function paint() {

@@ -25,6 +25,7 @@ async function inflated(base64) {
 
 /** Undo `shapegen.report.packing.pack`: positions in mm from the middle of the box, corners, and values or null. */
 async function unpacked(mesh) {
+  if (mesh.parts) return composed(mesh, await Promise.all(mesh.parts.map(unpacked)));
   const buffer = await inflated(mesh.data);
   const { vertices, faces } = mesh;
   const numbers = new Uint16Array(buffer.slice(0, 6 * (vertices + faces)));
@@ -45,6 +46,26 @@ async function unpacked(mesh) {
   const left = new Uint8Array(buffer.slice(6 * (vertices + faces)));
   const values = left.length ? Float32Array.from(left, (value) => (value / 255) * mesh.largest) : null;
   return { positions, corners, values };
+}
+
+/** Put the parts of a composed shape together: besides, the colour of each vertex, and which corners are whose. */
+function composed(mesh, parts) {
+  const whole = { positions: new Float32Array(3 * mesh.vertices), corners: new Uint32Array(3 * mesh.faces), values: null };
+  whole.tints = new Float32Array(3 * mesh.vertices);
+  whole.parts = [];
+  let [vertex, corner] = [0, 0];
+  mesh.parts.forEach((part, k) => {
+    const { positions, corners } = parts[k];
+    const tint = new THREE.Color(part.colour);
+    for (let i = 0; i < positions.length; i++)
+      whole.positions[3 * vertex + i] = positions[i] + part.middle[i % 3] - mesh.middle[i % 3];
+    for (let i = 0; i < part.vertices; i++) tint.toArray(whole.tints, 3 * (vertex + i));
+    corners.forEach((each, i) => (whole.corners[corner + i] = each + vertex));
+    whole.parts.push({ name: part.name, start: corner, end: corner + corners.length });
+    vertex += part.vertices;
+    corner += corners.length;
+  });
+  return whole;
 }
 
 /** A binary STL of an unpacked mesh, in mm, where the whole one lies. */
@@ -78,6 +99,7 @@ class Viewer {
     this.colours = data.paint ? bytesOf(data.paint.colours) : null;
     this.painted = true;
     this.fixedTop = null;
+    this.hidden = new Set(); // names of parts
     this.loaded = new Map();
     this.sides = [null, null];
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true, preserveDrawingBuffer: true });
@@ -132,21 +154,35 @@ class Viewer {
       scene.mesh = null;
     }
     if (!shape) return;
-    const { positions, corners, values } = this.loaded.get(shape.id);
+    const { positions, corners, values, tints, parts } = this.loaded.get(shape.id);
     const geometry = new THREE.BufferGeometry();
     geometry.setAttribute("position", new THREE.BufferAttribute(positions, 3));
     geometry.setIndex(new THREE.BufferAttribute(corners, 1));
     geometry.computeVertexNormals();
-    const painted = this.painted && this.paint && values;
-    if (painted) geometry.setAttribute("color", new THREE.BufferAttribute(this.shades(values), 3));
+    if (parts) geometry.setIndex(new THREE.BufferAttribute(this.visible(corners, parts), 1));
+    const shades = tints ?? (this.painted && this.paint && values ? this.shades(values) : null);
+    if (shades) geometry.setAttribute("color", new THREE.BufferAttribute(shades, 3));
     const material = new THREE.MeshStandardMaterial({
-      color: painted ? 0xffffff : (KIND_COLOURS[shape.kind] ?? OTHER_COLOUR),
-      vertexColors: Boolean(painted),
+      color: shades ? 0xffffff : (KIND_COLOURS[shape.kind] ?? OTHER_COLOUR),
+      vertexColors: Boolean(shades),
       roughness: 0.65,
       side: THREE.DoubleSide,
     });
     scene.mesh = new THREE.Mesh(geometry, material);
     scene.add(scene.mesh);
+  }
+
+  /** The corners of the parts that are not hidden. */
+  visible(corners, parts) {
+    const shown = parts.filter((part) => !this.hidden.has(part.name));
+    return Uint32Array.from(shown.flatMap((part) => [...corners.subarray(part.start, part.end)]));
+  }
+
+  /** Show or hide the parts of one name. */
+  setHidden(name, hidden) {
+    this.hidden[hidden ? "add" : "delete"](name);
+    this.place();
+    this.draw();
   }
 
   /** The value of the last colour: as set, or the 99 % quantile of the shapes that are shown; 0 if none is painted. */
