@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +18,8 @@ from shapegen.diffusion.edm import EDM
 from shapegen.diffusion.flow import FlowMatching
 from shapegen.diffusion.sampling import sample
 from shapegen.errors import ConfigError, MissingLibraryError, UnusableItemError
-from shapegen.report.film import PIXELS, Step, check_format, frames, write_frames
+from shapegen.report import film as films
+from shapegen.report.film import PIXELS, check_format, extent_of, frame, write_film, write_frames
 from shapegen.store import derived_seed
 
 MASK = torch.tensor([[True, True, True], [True, False, False]])
@@ -53,35 +58,102 @@ def test_what_is_watched_is_the_path_of_the_sampler(name, process):
         assert torch.allclose(seen[float(levels[k])], there * MASK, atol=1e-5), k
 
 
-def steps():
+def drawn(view="anterior"):
+    """A frame of nothing and of a ball, and the last one, of two smaller balls."""
     sphere = icosphere(2)
-    return [
-        Step(5.0, (None, sphere.moved(sphere.vertices * 90))),
-        Step(0.0, tuple([sphere.moved(sphere.vertices * 50)] * 2)),
-    ]
+    last = [sphere.moved(sphere.vertices * 50)] * 2
+    extent = extent_of(last, view)
+    first = [None, sphere.moved(sphere.vertices * 90)]
+    return [frame(first, "step 1 of 2", view, extent), frame(last, "step 2 of 2", view, extent)]
 
 
 def test_a_gif_has_every_frame_and_ends_on_the_samples(tmp_path):
-    drawn = frames(steps(), view="anterior")
-    write_frames(tmp_path / "film.gif", drawn)
+    images = drawn()
+    write_frames(tmp_path / "film.gif", images)
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames == 2
-        assert film.size == (2 * PIXELS, drawn[0].shape[0])
+        assert film.size == (2 * PIXELS, images[0].shape[0])
         film.seek(1)
         assert film.info["duration"] > 2000
         last = np.asarray(film.convert("RGB"), dtype=float)
-    assert np.abs(last - drawn[1]).mean() < 3
+    assert np.abs(last - images[1]).mean() < 3
     # The left half of the first frame is empty, the right is a ball that is larger than the last.
-    grey = drawn[0][:PIXELS].mean(axis=2)
+    grey = images[0][:PIXELS].mean(axis=2)
     assert (grey[:, :PIXELS] == 255).all()
-    larger, smaller = ((frame[:PIXELS, PIXELS:].mean(axis=2) < 250).mean() for frame in drawn)
+    larger, smaller = ((image[:PIXELS, PIXELS:].mean(axis=2) < 250).mean() for image in images)
     assert smaller == pytest.approx(np.pi / (4 * 1.25**2), rel=0.03)
     assert larger > smaller
 
 
 def test_empty_samples_make_no_film():
     with pytest.raises(UnusableItemError, match="all samples are empty"):
-        frames([Step(0.0, (None,))], view="anterior")
+        extent_of([None], "anterior")
+
+
+@dataclass(frozen=True)
+class Balls:
+    """A generator of balls, whose latents are their radii."""
+
+    detail: object = "some"
+    device = "cpu"
+    meshed: list = field(default_factory=list)
+
+    def path(self, count, *, seed, device):
+        return [(level, torch.full((count, 1, 1), 60.0 + 4 * level)) for level in (20.0, 10.0, 5.0, 2.0, 0.0)]
+
+    def decoded(self, x):
+        return x, torch.ones(len(x))
+
+    def mesh(self, codes, scales, *, resolution, seed=0):
+        sphere = icosphere(2)
+        for code in codes:
+            self.meshed.append(float(code))
+            yield SimpleNamespace(surface=sphere.moved(sphere.vertices * float(code)))
+
+
+def test_an_interrupted_film_goes_on_and_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(films, "_diffusion", lambda generator: generator)
+    balls, told = Balls(), []
+
+    @contextmanager
+    def progress(description, total):
+        told.append(0)
+
+        def advance(count):
+            told[-1] += count
+            assert told[-1] <= total == 8
+
+        yield advance
+
+    def write(out):
+        balls.meshed.clear()
+        write_film(balls, out, seed=0, resolution=32, count=2, view="left", progress=progress)
+
+    write(tmp_path / "whole.gif")
+    assert balls.meshed == [60, 60, 100, 100, 80, 80, 68, 68]  # the samples first, above sigma = 15 none
+    shapes, draw = [], films.render
+
+    def stopped(surface, **options):
+        shapes.append(surface)
+        if len(shapes) == 4:
+            raise KeyboardInterrupt
+        return draw(surface, **options)
+
+    monkeypatch.setattr(films, "render", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "film.gif")
+    (kept,) = (tmp_path / ".film.gif.frames").iterdir()
+    monkeypatch.setattr(films, "render", draw)
+    write(tmp_path / "film.gif")
+    assert balls.meshed == [60, 60, 80, 80, 68, 68]
+    assert told[-1] == 8
+    assert (tmp_path / "film.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.gif", "whole.gif"]
+    kept.parent.mkdir()
+    kept.write_bytes(b"half a frame")
+    write(tmp_path / "film.gif")
+    assert len(balls.meshed) == 8
+    assert (tmp_path / "film.gif").read_bytes() == (tmp_path / "whole.gif").read_bytes()
 
 
 def test_other_formats_are_refused(tmp_path, monkeypatch):
@@ -95,6 +167,6 @@ def test_other_formats_are_refused(tmp_path, monkeypatch):
 
 def test_an_mp4_is_one(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
-    write_frames(tmp_path / "film.mp4", frames(steps(), view="left"))
+    write_frames(tmp_path / "film.mp4", drawn("left"))
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapegen.errors import ConfigError, MissingLibraryError, UnusableItemError
+from shapegen.errors import ConfigError, CorruptFileError, MissingLibraryError, UnusableItemError
 from shapegen.report.render import GENERATED, WHITE, Image, View, common_extent, render
-from shapegen.store import derived_seed, write_bytes
+from shapegen.store import derived_seed, read_arrays, sha256_json, write_arrays, write_bytes
 
 if TYPE_CHECKING:
     from shapegen.diffusion.generator import Diffusion
-    from shapegen.generator import Generator
+    from shapegen.generator import Generator, Sample
     from shapegen.geometry.surface import Surface
 
 FORMATS = (".gif", ".mp4")
@@ -30,19 +31,6 @@ PIXELS = 320
 SECONDS, LAST_SECONDS = 0.12, 2.5
 """For which a frame is shown, and the last one."""
 _CAPTION = 26
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """What a frame shows.
-
-    Args:
-        level: sigma, or the time of flow matching; 0: the samples.
-        surfaces: mm, one for each sample; None where there is none.
-    """
-
-    level: float
-    surfaces: tuple[Surface | None, ...]
 
 
 def write_film(
@@ -58,7 +46,8 @@ def write_film(
     """Write a film of a generator's first samples as GIF or MP4.
 
     Each frame shows the latents as they are at one step of the sampler, noise and all, decoded and meshed in the size
-    of the sample that they become; the last one shows the samples, with their detail if they get any.
+    of the sample that they become; the last one shows the samples, with their detail if they get any. Frames are kept
+    beside the film until it is written, so that an interrupted call goes on where it was.
 
     Args:
         generator: whose latents diffusion makes.
@@ -76,23 +65,40 @@ def write_film(
     """
     check_format(out)
     path = _diffusion(generator).path(count, seed=derived_seed(seed, "draw"), device=generator.device)
-    shown = [(level, x) for level, x in path if level <= NOISE]
-    scales = generator.decoded(path[-1][1])[1]
+    *noisy, (_, drawn) = [(level, x) for level, x in path if level <= NOISE]
+    codes, scales = generator.decoded(drawn)
     plain = replace(generator, detail=None)
-    steps = []
-    with progress("meshing steps", count * len(shown)) as advance:
-        for level, x in shown:
-            codes = generator.decoded(x)[0]
-            if level > 0:
-                samples = plain.mesh(codes, scales, resolution=RESOLUTION)
-            else:
-                samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
+    total = len(noisy) + 1
+    kept = out.with_name(f".{out.name}.frames")
+    images = []
+    with progress("meshing steps", count * total) as advance:
+
+        def meshed(samples: Iterable[Sample]) -> list[Surface | None]:
             surfaces = []
             for sample in samples:
                 surfaces.append(sample.surface)
                 advance(1)
-            steps.append(Step(level, tuple(surfaces)))
-    write_frames(out, frames(steps, view=view))
+            return surfaces
+
+        # The samples first: all frames are at their scale.
+        last = meshed(generator.mesh(codes, scales, resolution=resolution, seed=seed))
+        extent = extent_of(last, view)
+        for number, (level, x) in enumerate(noisy):
+            code = generator.decoded(x)[0]
+            facts = [total, number, level, RESOLUTION, view, extent, scales.tolist()]
+            # The extent, to its last digit, tells the samples' own frames from those of other weights.
+            file = kept / f"{sha256_json([facts, code.tolist()])[:32]}.safetensors"
+            image = _read(file)
+            if image is None:
+                surfaces = meshed(plain.mesh(code, scales, resolution=RESOLUTION))
+                image = frame(surfaces, f"step {number + 1} of {total}: noise level {level:.3g}", view, extent)
+                write_arrays(file, {"image": image})
+            else:
+                advance(count)
+            images.append(image)
+        images.append(frame(last, f"step {total} of {total}: samples", view, extent))
+    write_frames(out, images)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def check_format(out: Path) -> None:
@@ -108,27 +114,30 @@ def check_format(out: Path) -> None:
         _ffmpeg()
 
 
-def frames(steps: Sequence[Step], *, view: View) -> list[Image]:
-    """Draw the steps, all at the scale of the last, uint8 [h, w, 3]: even sizes, as films need."""
+def extent_of(surfaces: Sequence[Surface | None], view: View) -> float:
+    """Return the width in mm that the picture of each sample gets.
+
+    Raises:
+        UnusableItemError: all samples are empty.
+    """
+    whole = [surface for surface in surfaces if surface is not None]
+    if not whole:
+        raise UnusableItemError("all samples are empty", advice="train longer, or another generator")
+    return common_extent(whole, views=(view,), margin=1.25)
+
+
+def frame(surfaces: Sequence[Surface | None], text: str, view: View, extent: float) -> Image:
+    """Draw surfaces beside each other over a text, uint8 [h, w, 3]: even sizes, as films need."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
     from shapegen.report.contact_sheet import font_of
 
-    whole = [surface for surface in steps[-1].surfaces if surface is not None]
-    if not whole:
-        raise UnusableItemError("all samples are empty", advice="train longer, or another generator")
-    extent = common_extent(whole, views=(view,), margin=1.25)
-    font = font_of(14)
-    drawn = []
-    for number, step in enumerate(steps):
-        tiles = [_tile(surface, view, extent) for surface in step.surfaces]
-        strip = np.full((_CAPTION, PIXELS * len(tiles), 3), 255, dtype=np.uint8)
-        image = Pillow.fromarray(np.concatenate([np.concatenate(tiles, axis=1), strip]))
-        text = f"step {number + 1} of {len(steps)}: " + (f"noise level {step.level:.3g}" if step.level else "samples")
-        ImageDraw.Draw(image).text((8, PIXELS + 4), text, fill=(40, 40, 40), font=font)
-        drawn.append(np.asarray(image))
-    return drawn
+    tiles = [_tile(surface, view, extent) for surface in surfaces]
+    strip = np.full((_CAPTION, PIXELS * len(tiles), 3), 255, dtype=np.uint8)
+    image = Pillow.fromarray(np.concatenate([np.concatenate(tiles, axis=1), strip]))
+    ImageDraw.Draw(image).text((8, PIXELS + 4), text, fill=(40, 40, 40), font=font_of(14))
+    return np.asarray(image)
 
 
 def write_frames(out: Path, images: Sequence[Image]) -> None:
@@ -143,6 +152,14 @@ def write_frames(out: Path, images: Sequence[Image]) -> None:
     shown = [round(1000 * SECONDS)] * len(others) + [round(1000 * LAST_SECONDS)]
     first.save(stream, format="GIF", save_all=True, append_images=others, duration=shown, loop=0, optimize=True)
     write_bytes(out, stream.getvalue())
+
+
+def _read(file: Path) -> Image | None:
+    """Read a frame that was kept; None where there is none, or it is damaged."""
+    try:
+        return read_arrays(file)["image"]
+    except (OSError, CorruptFileError, KeyError):
+        return None
 
 
 def _tile(surface: Surface | None, view: View, extent: float) -> Image:
