@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,7 @@ def _by_torchrun(launch: Launch, work: Work, arguments: tuple[Any, ...]) -> int:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=launch.processes,
+        run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",

@@ -47,7 +47,7 @@ class Launched:
 
     def wait(self) -> str:
         """Return what was said by a run that has to succeed."""
-        assert self.process.wait(300) == 0, self.log.read_text()
+        assert self.process.wait(1200) == 0, self.log.read_text()
         return self.log.read_text()
 
 
@@ -89,7 +89,7 @@ def test_a_process_killed_in_a_stage_is_survived(reference, tmp_path, stage, whi
     out = tmp_path / "run"
     begun(reference, out, stage)
     run = Launched(out)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not (out / stage / "started.json").exists():
         assert time.monotonic() < end, run.log.read_text()
         time.sleep(0.005)
@@ -133,3 +133,4 @@ def test_submitit_starts_the_processes(reference, tmp_path):
     said = Launched(tmp_path / "run", "local:2").wait()
     same(tmp_path / "run", reference)
     assert "job " in said
+    assert str(tmp_path / "run" / "report" / "report.html") in said

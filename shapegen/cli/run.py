@@ -46,7 +46,10 @@ def run(
         from shapegen import launch as launcher
 
         how = launcher.read_launch(launch)
-        raise typer.Exit(launcher.start(how, _make_launched, folder, resolved, folder=folder))
+        code = launcher.start(how, _make_launched, folder, resolved, folder=folder)
+        if code == 0 and how.engine != "torchrun":  # whose processes have said it here
+            typer.echo(folder / "report" / "report.html")
+        raise typer.Exit(code)
 
 
 def _make_launched(folder: Path, config: RunConfig) -> int:
