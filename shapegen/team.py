@@ -7,8 +7,10 @@ items and of its training batches. Items go through the files that resuming uses
 from __future__ import annotations
 
 import os
+import socket
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -170,9 +172,12 @@ def joined() -> Iterator[Team]:
         # torchrun keeps its store when it starts all again: what the ended ones left there would be taken for theirs
         attempt = f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
         store = torch.distributed.PrefixStore(attempt, store)
+        others = _sockets()
         torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    _member = Team(rank, size)
+    _member, connections = Team(rank, size), set[int]()
     try:
+        _member.wait()  # connects all: the end of a process is noticed by those that it is connected with
+        connections = _sockets() - others
         yield _member
         _member.wait()
     except TeamBrokenError:
@@ -185,6 +190,31 @@ def joined() -> Iterator[Team]:
     finally:
         _member = ALONE
         torch.distributed.destroy_process_group()
+        _hang_up(connections)
+
+
+def _sockets() -> set[int]:
+    """Return the file descriptors of this process that are sockets; none where the system does not list them."""
+    try:
+        return {fd for fd in map(int, os.listdir("/dev/fd")) if _is_socket(fd)}
+    except OSError:
+        return set()
+
+
+def _is_socket(fd: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:  # closed since it was listed
+        return False
+
+
+def _hang_up(connections: set[int]) -> None:
+    """Shut connections down that are still open: torch sometimes keeps those of a destroyed group, and others who wait
+    for this process would never learn that it has left."""
+    for fd in connections & _sockets():
+        with suppress(OSError), socket.socket(fileno=os.dup(fd)) as connection:
+            if not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):  # one that listens is nobody's
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _is_over(store: Any) -> bool:

@@ -52,7 +52,9 @@ class Launched:
 
 
 def files(run: Path) -> list[str]:
-    return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path.name != "lock")
+    """Return what a run holds; not the page's thinned meshes, which are kept by the last digits of what they show."""
+    found = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path.name != "lock")
+    return sorted(name for name in found if not name.startswith("cache/viewer/"))
 
 
 def same(out: Path, reference: Path) -> None:
