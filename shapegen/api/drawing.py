@@ -24,8 +24,7 @@ def sample(
     conditions: Sequence[str] = (),
     min_quality: float | None = None,
 ) -> Any:
-    """Draw new shapes as meshes in mm, from a trained run or from the generator that an organ brings along; return what
-    `shapegen.stages.sample.draw` does.
+    """Draw new shapes as meshes in mm, from a trained run or from the generator that an organ brings along.
 
     Args:
         run: a run, or its folder.
@@ -38,6 +37,10 @@ def sample(
         conditions: what they shall be like: "volume=1800ml", "left_lobe=large"; see docs/conditions.md.
         min_quality: draw on until n shapes are as good: the least probability, 0 to 1, that an expert would accept one
             (`score`), with at most ten draws for each. What was dropped, and why, is told under "quality".
+
+    Returns:
+        What `samples.json` holds. "samples" has for each shape its "id", its "file" relative to the folder, "volume_ml",
+        "closed", "oriented", "components", "scale_mm" and "empty".
 
     Raises:
         ConfigError: not exactly one of run and organ is given, the organ comes without a pretrained generator, a
