@@ -39,8 +39,8 @@ def sample(
             (`score`), with at most ten draws for each. What was dropped, and why, is told under "quality".
 
     Returns:
-        What `samples.json` holds. "samples" has for each shape its "id", its "file" relative to the folder, "volume_ml",
-        "closed", "oriented", "components", "scale_mm" and "empty".
+        What `samples.json` holds. "samples" has for each shape its "id", its "file" relative to the folder,
+        "volume_ml", "closed", "oriented", "components", "scale_mm" and "empty".
 
     Raises:
         ConfigError: not exactly one of run and organ is given, the organ comes without a pretrained generator, a
