@@ -45,7 +45,7 @@ class TrainingMemory:
 
 
 def training_memory(run: Run) -> TrainingMemory | None:
-    """Return what training the run's denoiser takes; None where its generator has none.
+    """Return what training the run's denoiser takes; None where its generator has none, or it cannot be told.
 
     The number of tokens is that of the weight space before it is fitted: few shapes make fewer.
     """
@@ -57,9 +57,12 @@ def training_memory(run: Run) -> TrainingMemory | None:
 
     if run.config.generator.name.rpartition(":")[2] not in ("diffusion", "auto"):
         return None
-    layout = LatentLayout(build_model(run)[1].mask)
-    with torch.device("meta"):
-        network = build_network(run, tokens=layout.tokens, width=layout.width)
+    try:
+        layout = LatentLayout(build_model(run)[1].mask)
+        with torch.device("meta"):
+            network = build_network(run, tokens=layout.tokens, width=layout.width)
+    except Exception:  # a plugin may need more than the meta device has, or be wrong, which its own stage will say
+        return None
     parameters = list(network.parameters())
     return TrainingMemory(
         denoiser=run.config.denoiser.name,
