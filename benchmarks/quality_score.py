@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from shapegen.api import open_run
 from shapegen.curation import examine
 from shapegen.curation.examine import checks
-from shapegen.curation.folder import read_curation
+from shapegen.curation.folder import read_curation, set_aside
 from shapegen.curation.raw import Evidence, RawShape
 from shapegen.curation.triage import Rules
 from shapegen.curation.verdicts import SEVERITY, worst
@@ -50,7 +50,7 @@ from shapegen.quality.learn import learn
 from shapegen.quality.measures import NAMES
 from shapegen.quality.measuring import measure
 from shapegen.quality.model import QualityModel
-from shapegen.quality.population import drawn, good_shapes
+from shapegen.quality.population import drawn, good_shapes, refused_shapes
 from shapegen.quality.strays import KIND as STRAYED
 from shapegen.quality.strays import strays
 from shapegen.store import derived_seed
@@ -103,7 +103,8 @@ def unseen_logits(
     train: Sequence[Example], test: Sequence[Example], template: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return logits [n] of test examples from scores that have not seen their family (good ones: the mean of all), and
-    logits [families, n] of all."""
+    logits [families, n] of all. Real shapes that were refused, which may be of any family, are left out of all."""
+    train = [each for each in train if not each.kind.startswith("refused")]
     with Bars().bar("leaving out", len(FAMILIES)) as advance:
         rows = []
         for kinds in FAMILIES.values():
@@ -256,7 +257,7 @@ def main() -> None:
     template = template_of(good, cache)
     catalog = discover()
     pretrained = pretrained_organ(catalog, "liver")
-    failed = strays(pretrained.generator(pretrained.run(catalog)), STRAYS, seed=0)
+    failed = refused_shapes([options.train]) + strays(pretrained.generator(pretrained.run(catalog)), STRAYS, seed=0)
     seen = {shape.group for shape in good}
     made = make_examples(
         [*good, *failed], ways_of(good, failed, lesson), template, cache=cache, workers=workers, progress=bar
@@ -308,7 +309,7 @@ def main() -> None:
     result["steady"] = steadiness(model, others[:MOVED])
     folder = options.run / "sample" / "meshes"
     samples = [read_mesh(path) for path in sorted(folder.iterdir())[:SAMPLES]]
-    items = [item for item in organ.scan([options.train])[0] if item.group not in seen]
+    items = [item for item in set_aside(organ.scan([options.train])[0])[0] if item.group not in seen]
     held = [Given(item.id, item.group, organ.load(item).surface) for item in drawn(items, SAMPLES)]
     result["samples"] = shares(chances(model, samples))
     result["held-out real shapes"] = shares(chances(model, [shape.surface for shape in held]))
@@ -320,8 +321,8 @@ def main() -> None:
 
 
 def evenly(organ: Any, folder: str, sources: Sequence[str], most: int) -> list[Given]:
-    """Return shapes of a curated folder, these sources in turn."""
-    items, _ = organ.scan([folder])
+    """Return shapes of a curated folder that sorting let go on, these sources in turn."""
+    items, _ = set_aside(organ.scan([folder])[0])
     rows = [drawn([each for each in items if each.id.partition("/")[0] == source], most) for source in sources]
     turns = [own[k] for k in range(most) for own in rows if k < len(own)]
     return [Given(each.id, each.group, organ.load(each).surface) for each in turns[:most]]

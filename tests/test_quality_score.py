@@ -16,15 +16,17 @@ from shapegen.cli import app
 from shapegen.errors import ConfigError, NoUsableDataError
 from shapegen.geometry.export import write_mesh
 from shapegen.geometry.surface import Surface
-from shapegen.quality.examples import Given
+from shapegen.quality import population
+from shapegen.quality.examples import GOOD, Given
 from shapegen.quality.find import Lesson, find_model, learned
 from shapegen.quality.kinds import KINDS
 from shapegen.quality.model import load_model
-from shapegen.quality.population import FEWEST, good_shapes
+from shapegen.quality.population import FEWEST, good_shapes, refused_shapes
 from shapegen.quality.score import score_surface
 from shapegen_organs.liver import HERE, LiverConfig, build
 from shapegen_organs.population import EmbeddedPopulation
 from tests.conftest import icosphere
+from tests.curated import EVIL, curated
 
 RUNNER = CliRunner()
 
@@ -125,6 +127,17 @@ def test_what_cannot_work_says_what_to_do(folder, tmp_path):
         shapegen.sample(organ="liver", n=1, conditions=["volume=1800ml"], min_quality=0.5)
     with pytest.raises(NoUsableDataError, match=f"at least {FEWEST} good shapes"):
         good_shapes(build(LiverConfig()), [str(folder)], most=40, progress=silent)
+
+
+def test_of_a_curated_folder_what_sorting_accepted_is_good_and_what_it_refused_is_not(tmp_path, monkeypatch):
+    folder = str(curated(tmp_path, pictures=False))
+    monkeypatch.setattr(population, "FEWEST", 3)
+    good, unusable = good_shapes(build(LiverConfig()), [folder], most=40, progress=silent)
+    assert {shape.id for shape in good} == {"livers/good", "livers/fair", "livers/mended"}
+    assert {shape.kind for shape in good} == {GOOD}
+    assert [row["file"] for row in unusable] == ["=HYPERLINK(1)"]
+    found = {shape.id: shape.kind for shape in refused_shapes([folder])}
+    assert found == {"livers/cut": "refused: cut", "livers/cut-more": "refused: cut", EVIL: "refused: require_edit"}
 
 
 def test_sampling_by_quality_keeps_draws_as_they_are(tmp_path):
