@@ -6,8 +6,8 @@
         --source amos-meshes --source btcv --source word --source msd-vessel-couinaud
 
 Learned from the first folder, measured on the second: other patients of other sources. Every family of damages is left
-out in turn and then scored by what has not seen it (`FAMILIES`: kinds that look alike are left out together). Beside it
-stand the null rows: the volume alone, and the checks of `shapegen curate` on the same surfaces.
+out in turn and then scored by what has not seen it (kinds that look alike are left out together). Beside it stand the
+null rows: the volume alone, and the checks of `shapegen curate` on the same surfaces.
 """
 
 from __future__ import annotations
@@ -44,46 +44,26 @@ from shapegen.metrics.statistics import wilson_interval
 from shapegen.pretrained import pretrained_organ
 from shapegen.progress import Bars
 from shapegen.quality.examples import GOOD, Example, Given, Way, make_examples
-from shapegen.quality.find import Lesson, template_of, ways_of
-from shapegen.quality.kinds import KINDS, REMADE, UNGRADED
+from shapegen.quality.find import template_of, ways_of
+from shapegen.quality.kinds import FAMILIES, KINDS, REMADE, UNGRADED
 from shapegen.quality.learn import learn
 from shapegen.quality.measures import NAMES
 from shapegen.quality.measuring import measure
 from shapegen.quality.model import QualityModel
 from shapegen.quality.population import drawn, good_shapes, refused_shapes
-from shapegen.quality.strays import KIND as STRAYED
 from shapegen.quality.strays import strays
 from shapegen.store import derived_seed
 from shapegen_organs.liver import LiverConfig, build
+from shapegen_organs.make_quality import LESSON, STRAYS
 from shapegen_organs.population import simplify
 
-FAMILIES = {
-    "cut": ("cut-by-scan", "cut-by-plane", "fragment", "mesh-cut-open", "mesh-cut-capped"),
-    "crumbs": ("crumbs", "mesh-crumbs"),
-    "bored": ("holes", "mesh-self-intersection"),
-    "needles": ("spikes", "mesh-spikes", "bridges"),
-    "rough": ("ragged", "mesh-noise", "staircase"),
-    "open": ("mesh-holes", "mesh-large-holes"),
-    "flipped": ("mesh-flipped",),
-    "sheet": ("mesh-internal-sheet",),
-    "merged": ("merged",),
-    "mirrored": ("mirrored",),
-    "rescaled": ("rescaled",),
-    "cavities": ("cavities",),
-    "stretched": ("stretched",),
-    "melted": ("melted",),
-    "bent": ("warped", STRAYED),
-}
-"""What is left out of training together."""
 GRADES = (0.1, 0.5, 0.9)
 LADDERS = 3
 """Kinds of damage for each test shape, each at all grades and at the same place."""
-NULLED = 10
-"""Test shapes on which the checks of `shapegen curate` are run; they take several times as long as the score."""
 MOVED = 6
 CLOSED = ("cut-by-plane", "holes", "spikes", "ragged", "staircase", "merged", "melted", "crumbs")
 """Damages after which a surface can still be made of other triangles."""
-SAMPLES, STRAYS = 16, 12
+SAMPLES = 16
 
 
 def ladders(shapes: Sequence[Given], *, seed: int) -> list[list[Way]]:
@@ -230,10 +210,13 @@ def severity_of(rules: Rules, surface: Surface) -> float:
     return 10 * SEVERITY[worst(found)] + min(9.0, max(beyond, default=0.0))
 
 
-def refused(folder: Path) -> list[Given]:
-    """Return the shapes of a curated folder that sorting does not let go on, as cleaning left them."""
+def refused(folder: Path, sources: Sequence[str]) -> list[Given]:
+    """Return the shapes of a curated folder from these sources that sorting does not let go on, as cleaning left
+    them."""
     found = []
     for row in read_curation(folder)["items"]:
+        if row["id"].partition("/")[0] not in sources:
+            continue
         if (row["after_repair"] or row["verdict"]) != "ok" and row["surface"]:
             surface = read_mesh(folder / row["surface"])
             found.append(Given(row["id"], row["group"], surface, row["after_repair"] or row["verdict"], 1.0))
@@ -248,17 +231,19 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--source", action="append", required=True, help="of the second folder; several, in turn")
     parser.add_argument("--shapes", type=int, default=10, help="of the second folder")
+    parser.add_argument(
+        "--nulled", type=int, default=10, help="of these, on how many the checks of `shapegen curate` are run; slow"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/quality_score.json"))
     options = parser.parse_args()
-    organ, bar, lesson = build(LiverConfig()), Bars().bar, Lesson()
+    organ, bar, lesson = build(LiverConfig()), Bars().bar, LESSON
     cache, workers = options.work, options.workers
     good, _ = good_shapes(organ, [options.train], most=lesson.shapes, progress=bar)
     template = template_of(good, cache)
     catalog = discover()
     pretrained = pretrained_organ(catalog, "liver")
     failed = refused_shapes([options.train]) + strays(pretrained.generator(pretrained.run(catalog)), STRAYS, seed=0)
-    seen = {shape.group for shape in good}
     made = make_examples(
         [*good, *failed], ways_of(good, failed, lesson), template, cache=cache, workers=workers, progress=bar
     )
@@ -299,23 +284,23 @@ def main() -> None:
     usual = np.log([each.measured.values[NAMES.index("volume")] for each in train if each.good])
     result["null: volume alone"] = auc(np.abs(np.log(volume) - np.median(usual)), ~fine, groups)
     keep(options.out, result)
-    severity, nulled, patients = checks_alone(others[:NULLED], own[:NULLED])
-    result["null: checks of curate"] = auc(np.array(severity), ~np.array(nulled), patients)
-    same = np.array([each.id in {shape.id for shape in others[:NULLED]} for each in test])
-    result["the score on the same, left out"] = auc(
-        -logits[same], ~fine[same], [groups[k] for k in np.flatnonzero(same)]
-    )
-    keep(options.out, result)
+    if options.nulled:
+        severity, nulled, patients = checks_alone(others[: options.nulled], own[: options.nulled])
+        result["null: checks of curate"] = auc(np.array(severity), ~np.array(nulled), patients)
+        same = np.array([each.id in {shape.id for shape in others[: options.nulled]} for each in test])
+        result["the score on the same, left out"] = auc(
+            -logits[same], ~fine[same], [groups[k] for k in np.flatnonzero(same)]
+        )
+        keep(options.out, result)
     result["steady"] = steadiness(model, others[:MOVED])
     folder = options.run / "sample" / "meshes"
     samples = [read_mesh(path) for path in sorted(folder.iterdir())[:SAMPLES]]
-    items = [item for item in set_aside(organ.scan([options.train])[0])[0] if item.group not in seen]
-    held = [Given(item.id, item.group, organ.load(item).surface) for item in drawn(items, SAMPLES)]
+    held = evenly(organ, options.test, options.source, options.shapes + SAMPLES)[options.shapes :]
     result["samples"] = shares(chances(model, samples))
-    result["held-out real shapes"] = shares(chances(model, [shape.surface for shape in held]))
+    result["other real shapes"] = shares(chances(model, [shape.surface for shape in held]))
     result["test shapes"] = shares(sigmoid(known[[each.kind == GOOD for each in test]]))
     keep(options.out, result)
-    bad = refused(Path(options.test))[:SAMPLES]
+    bad = refused(Path(options.test), options.source)[:SAMPLES]
     result["refused by sorting"] = shares(chances(model, [shape.surface for shape in bad]))
     keep(options.out, result)
 

@@ -12,8 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from shapegen.quality.find import Lesson
+
 SHIPPED = "lits-couinaud"
 STRAYS = 12
+LESSON = Lesson(shapes=100, damaged=25)
+"""All good livers that there are, 79."""
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ def main() -> None:
     from shapegen.parallel import worker_count
     from shapegen.pretrained import pretrained_organ
     from shapegen.progress import Bars
-    from shapegen.quality.find import Lesson, learned
+    from shapegen.quality.find import learned
     from shapegen.quality.population import good_shapes, refused_shapes
     from shapegen.quality.strays import strays
     from shapegen_organs.make_pretrained import LICENCE, SHIPPABLE
@@ -34,9 +38,9 @@ def main() -> None:
     parser.add_argument("--population", action="append", required=True, help="curated folder of LiTS-Couinaud")
     parser.add_argument("--work", type=Path, required=True, help="where what was made is kept")
     parser.add_argument("--out", type=Path, help="default: beside this module")
-    parser.add_argument("--shapes", type=int, default=Lesson().shapes)
-    parser.add_argument("--damaged", type=int, default=Lesson().damaged, help="of how many copies are damaged")
-    parser.add_argument("--damages", type=int, default=Lesson().damages, help="damaged copies of each shape")
+    parser.add_argument("--shapes", type=int, default=LESSON.shapes)
+    parser.add_argument("--damaged", type=int, default=LESSON.damaged, help="of how many copies are damaged")
+    parser.add_argument("--damages", type=int, default=LESSON.damages, help="damaged copies of each shape")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()

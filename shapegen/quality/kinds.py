@@ -32,6 +32,26 @@ UNGRADED = ("mirrored", "rescaled")
 """Whose grade says nothing of how bad they are."""
 REMADE = "remade"
 """No damage: what the way through a mask alone does to a shape."""
+STRAYED = "strayed"
+"""A failed sample; see `shapegen.quality.strays`."""
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "cut": ("cut-by-scan", "cut-by-plane", "fragment", "mesh-cut-open", "mesh-cut-capped"),
+    "crumbs": ("crumbs", "mesh-crumbs"),
+    "bored": ("holes", "mesh-self-intersection"),
+    "needles": ("spikes", "mesh-spikes", "bridges"),
+    "rough": ("ragged", "mesh-noise", "staircase"),
+    "open": ("mesh-holes", "mesh-large-holes"),
+    "flipped": ("mesh-flipped",),
+    "sheet": ("mesh-internal-sheet",),
+    "merged": ("merged",),
+    "mirrored": ("mirrored",),
+    "rescaled": ("rescaled",),
+    "cavities": ("cavities",),
+    "stretched": ("stretched",),
+    "melted": ("melted",),
+    "bent": ("warped", STRAYED),
+}
+"""Kinds that look alike, by the family's name."""
 
 
 def remade(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
@@ -125,3 +145,8 @@ def _all() -> dict[str, Damaging]:
 
 
 KINDS: Mapping[str, Damaging] = _all()
+
+
+def family_of(kind: str) -> str:
+    """Return the family of a kind; of one that has none, such as a refused real shape, itself."""
+    return next((family for family, kinds in FAMILIES.items() if kind in kinds), kind)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.quality.examples import Example
+from shapegen.quality.kinds import family_of
 from shapegen.quality.model import QualityModel, all_evidence
 from shapegen.quality.network import train_network
 from shapegen.quality.pose import Template
@@ -26,7 +28,8 @@ def learn(examples: Sequence[Example], template: Template, *, card: Mapping[str,
 
     What is evidence about a shape comes from a reference and a network that have not seen its patient; the weights of
     the evidence are fitted to that, and the probabilities are calibrated (Platt 1999) on logits from weights that have
-    not seen the patient either.
+    not seen the patient either, nor the family of its damage: much of what is scored later is of kinds that nobody
+    made.
 
     Args:
         examples: good shapes, and damaged copies of them or of others.
@@ -38,10 +41,7 @@ def learn(examples: Sequence[Example], template: Template, *, card: Mapping[str,
     weights = balanced(good)
     folds = folds_of([each.group for each in examples], seed)
     evidence = _unseen_evidence(examples, good, weights, folds, seed)
-    unseen = np.zeros(len(examples))
-    for fold in range(FOLDS):
-        rest, own = folds != fold, folds == fold
-        unseen[own] = fit_weigher(evidence[rest], good[rest], weights[rest], summaries=SUMMARIES).logit(evidence[own])
+    unseen = _unseen_logits([each.kind for each in examples], evidence, good, weights, folds)
     slope, shift = platt(unseen, good, weights)
     shapes = [each.measured for each in examples]
     return QualityModel(
@@ -80,6 +80,31 @@ def _unseen_evidence(
         found = all_evidence(judge, network, [examples[k].measured for k in own])
         parts |= dict(zip(own, found, strict=True))
     return np.stack([parts[k] for k in range(len(examples))])
+
+
+def _unseen_logits(
+    kinds: Sequence[str],
+    evidence: NDArray[np.float64],
+    good: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    folds: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the logit [n] of each example by weights that have seen neither its patient nor its family; of a good one
+    the mean over the families that were left out."""
+    family = np.array([family_of(kind) for kind in kinds])
+    families = sorted(set(family[~good]))
+    if len(families) < 2:  # nothing would be left to learn from
+        families = [""]
+    logits = np.zeros((len(families), len(kinds)))
+    for fold, (row, left_out) in product(range(FOLDS), enumerate(families)):
+        own, rest = folds == fold, (folds != fold) & (good | (family != left_out))
+        weigher = fit_weigher(evidence[rest], good[rest], weights[rest], summaries=SUMMARIES)
+        logits[row, own] = weigher.logit(evidence[own])
+    found = logits.mean(axis=0)
+    for row, left_out in enumerate(families):
+        hit = ~good & (family == left_out)
+        found[hit] = logits[row, hit]
+    return found
 
 
 def _reference(examples: Sequence[Example]) -> Reference:

@@ -8,12 +8,12 @@ import torch
 
 from shapegen.diffusion.latents import split
 from shapegen.quality.examples import Given
+from shapegen.quality.kinds import STRAYED
 from shapegen.store import derived_seed
 
 if TYPE_CHECKING:
     from shapegen.generator import Generator
 
-KIND = "strayed"
 FACTORS = (2.0, 4.0)
 """By how much the least and the most strayed latents are longer than the generator's own."""
 RESOLUTION = 96
@@ -32,5 +32,5 @@ def strays(generator: Generator, count: int, *, seed: int) -> list[Given]:
     for number, sample in enumerate(generator.mesh(codes, log_scales.exp(), resolution=RESOLUTION, seed=own)):
         if sample.surface is not None:
             name = f"stray-{number:03d}"
-            found.append(Given(name, name, sample.surface, KIND, float(grades[number])))
+            found.append(Given(name, name, sample.surface, STRAYED, float(grades[number])))
     return found
