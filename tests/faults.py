@@ -136,10 +136,11 @@ def kill_at_random(reference: Path, out: Path, stage: str, random: Random) -> bo
 
 
 def contents(run: Path) -> dict[str, Any]:
-    """Return what every file of a finished run holds: all but times, and the number of the process that made it."""
+    """Return what every file of a finished run holds: all but times, the number of the process that made it, and the
+    page's thinned meshes, which stay in the cache when what they show is made again."""
     found: dict[str, Any] = {}
     for path in sorted(run.rglob("*")):
-        if path.is_file() and path.name not in ("lock", "timings.svg"):
+        if path.is_file() and path.name not in ("lock", "timings.svg") and path.parent != run / "cache" / "viewer":
             found[path.relative_to(run).as_posix()] = _content(path)
     return found
 

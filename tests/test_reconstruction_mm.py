@@ -169,7 +169,7 @@ def test_the_stage_passes_millimetres(tmp_path):
     from shapegen.config import EvaluateConfig
     from shapegen.data.population import write_surface
     from shapegen.metrics.panel import Panel
-    from shapegen.stages._reconstructions import reconstruction_rows
+    from shapegen.stages._reconstructions import measure_reconstructions, reconstruction_rows
     from shapegen.store import write_json
     from tests.conftest import make_population
 
@@ -188,7 +188,9 @@ def test_the_stage_passes_millimetres(tmp_path):
         seed=0,
         progress=_no_bar,
     )
-    rows, values = reconstruction_rows(run, tmp_path, Panel(tuple(built.items())), population, tmp_path / "fit")
+    panel = Panel(tuple(built.items()))
+    measure_reconstructions(run, tmp_path, panel, population, tmp_path / "fit")
+    rows, values = reconstruction_rows(run, tmp_path, panel, population, tmp_path / "fit")
     row = next(row for row in rows if row["row"] == "code, held out")["metrics"]
     assert row["mean-surface-distance"]["mean"] == pytest.approx(3.0, rel=0.05)
     assert row["hd95"]["mean"] == pytest.approx(3.0, rel=0.08)
