@@ -108,7 +108,7 @@ def growth(runs: dict[int, dict[str, dict[str, float]]]) -> dict[str, dict[str, 
         return {}
     few, many = sorted(runs)[-2:]
     found = {}
-    for stage in STAGES:
+    for stage in (name for name in STAGES if name in runs[few] and name in runs[many]):
         one, two = runs[few][stage], runs[many][stage]
         found[stage] = {
             "exponent": math.log(two["cpu_seconds"] / one["cpu_seconds"]) / math.log(many / few),
