@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from shapegen.data.clean import VOXEL_MM, extract_level
 from shapegen.data.grid import signed_distance_grid
+from shapegen.data.holes import without_holes
 from shapegen.data.terraces import without_terraces
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.sdf import unsigned_distance, winding_number
@@ -122,7 +123,7 @@ def _outward(surface: Surface) -> Surface:
 
 def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]:
     wrong = defects(surface)
-    oriented = consistent(surface)
+    oriented, patches = without_holes(consistent(surface))
     distance, origin = signed_distance_grid(oriented, voxel_mm)
     solid, share, components, filled = _solid(distance > 0)
     # Cavities and crumbs keep their distances but change sides, so that no surface is extracted there.
@@ -136,6 +137,8 @@ def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]
         f"remade by winding number ({wrong}); the new surface lies {gap['mean']:.2f} mm from the given one on average, "
         f"{gap['max']:.1f} mm at most"
     ]
+    if patches:
+        repairs.append(f"closed {patches} holes by continuing the surface around them")
     if components > 1:
         repairs.append(f"kept the largest of {components} components, {share:.2%} of the volume")
     if filled > 0:
