@@ -278,6 +278,18 @@ def test_dent_comes_out_on_the_other_side():
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_dent_is_pushed_where_the_organ_is_thicker_than_it_reaches(seed):
+    """Of a flat organ only dents along its length come out: elsewhere the opposite side would move with it."""
+    from shapegen.geometry.sdf import winding_number
+
+    flat = SPHERE.moved(SPHERE.vertices * (90.0, 65.0, 9.0))
+    damaged = MESH_BY_NAME["self-intersection"].apply(flat, 10.0, np.random.default_rng(seed))
+    middles = np.linspace(damaged.vertices.min(axis=0), damaged.vertices.max(axis=0), 60)
+    grid = np.stack(np.meshgrid(*middles.T, indexing="ij"), axis=-1).reshape(-1, 3)
+    assert winding_number(damaged, grid).min() < -0.9
+
+
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("grade", [0.05, 0.4])
 def test_cut_of_a_mesh(grade, seed):
     opened, capped = meshed("mesh-cut-open", grade, seed), meshed("mesh-cut-capped", grade, seed)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shapegen.curation.mesh_checks import CHECKS
+from shapegen.curation import crossing_checks, mesh_checks
 from shapegen.curation.raw import Evidence, RawShape
 from shapegen.geometry.surface import Surface, face_normals
 from tests.conftest import icosphere
 
+CHECKS = (*mesh_checks.CHECKS, *crossing_checks.CHECKS)
 BY_NAME = {check.name: check for check in CHECKS}
 
 
@@ -149,3 +150,23 @@ def test_self_intersections_are_the_faces_that_a_needle_pierces(sphere):
     found = measured("self-intersections", joined(sphere, turned))
     assert found["self-intersections-pairs"] == 1
     assert found["self-intersections"] == pytest.approx(100 * 2 / 5121)
+
+
+@pytest.mark.parametrize("beyond", [5.0, 15.0])
+def test_a_dent_pushed_through_sticks_out_inside_out(sphere, beyond):
+    """A needle of vertices around the lowest is moved up through the top of the sphere."""
+    vertices = sphere.vertices.copy()
+    share = np.clip(1 - np.linalg.norm(vertices - (0, 0, -60), axis=1) / 25, 0, 1)
+    vertices[:, 2] += share * (120 + beyond)
+    found = measured("inside-out", Surface(vertices, sphere.faces))
+    assert found["inside-out"] == pytest.approx(beyond, abs=2.0)
+    assert BY_NAME["inside-out"].finding(found) is not None
+    assert found["inside-out-cm2"] > 0
+    inwards = Surface(vertices, sphere.faces[:, ::-1])
+    assert measured("inside-out", inwards) == pytest.approx(found)
+
+
+def test_parts_that_overlap_are_not_inside_out(sphere):
+    both = joined(sphere, sphere.moved(sphere.vertices + np.array([50, 0, 0])))
+    assert measured("self-intersections", both)["self-intersections"] > 0
+    assert measured("inside-out", both)["inside-out"] == 0

@@ -58,6 +58,37 @@ def test_the_rim_of_a_sheet_within_is_none():
     assert measured("open-end", both)["open-end"] == 0
 
 
+def test_a_rim_off_the_plane_by_less_than_a_face_is_no_end():
+    """What tears a hole leaves a rim that runs along the edges of faces."""
+    assert measured("open-end", opened(30.0, jagged=0.2))["open-end"] > 20
+    assert measured("open-end", opened(30.0, jagged=1.0))["open-end"] == 0
+
+
+@pytest.mark.parametrize("height", [40.0, 50.0, 57.0])
+def test_over_a_sphere_what_is_missing_is_the_height_of_the_cap(height):
+    """That is 60 - height; the measure is half of 60 sin2 of the angle, which is less by a share of (1 - cos) / 2."""
+    kept = SPHERE.faces[SPHERE.vertices[SPHERE.faces][:, :, 2].max(axis=1) < height]
+    found = measured("open-over-edge", Surface(SPHERE.vertices, kept))
+    edge = 4.5
+    assert 0.8 * (60 - height) < found["open-over-edge"] < 60 - height + edge
+    assert np.sqrt(60**2 - height**2) <= found["open-over-edge-reach-mm"] < np.sqrt(60**2 - height**2) + edge
+    assert (BY_NAME["open-over-edge"].finding(found) is not None) == (height < 54)
+    assert "missing" in BY_NAME["open-over-edge"].text(found)
+
+
+def test_a_hole_over_an_edge_is_told_from_one_beside_it():
+    """A slab with a rounded edge: a hole of 14 mm radius in its flat side, and one over the edge."""
+    slab = UNIT.moved(60 * np.sign(UNIT.vertices) * np.abs(UNIT.vertices) ** 0.35 * (1, 1, 0.4))
+    for place, objects in (((0, 0, 24), False), ((60, 0, 24), True)):
+        kept = np.linalg.norm(slab.triangles.mean(axis=1) - place, axis=1) > 14
+        found = measured("open-over-edge", Surface(slab.vertices, slab.faces[kept]), slab)
+        assert (BY_NAME["open-over-edge"].finding(found) is not None) == objects
+
+
+def test_what_closes_a_hole_counts_as_no_cut():
+    assert "planar-cap" in BY_NAME["closed-over"].explains
+
+
 def test_closed_over_is_how_far_what_was_made_up_is_from_the_mesh():
     found = measured("closed-over", opened(30.0))
     # From the top of the sphere to the rim of the hole.

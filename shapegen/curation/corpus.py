@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 W = TypeVar("W")
 
-VERSION = 2
+VERSION = 3
 """Of the damages and of what is kept of them: raised whenever one changes, so that the cache is made anew."""
 GOOD, GOOD_MESH = "undamaged", "undamaged-mesh"
 """The second is the surface of the first, read as a mesh file."""

@@ -18,6 +18,8 @@ from shapegen.geometry.surface import (
     signed_volume,
 )
 
+DENT_MM = 25.0
+
 
 def holes(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
     """Remove one to five round patches; grade: their share of the area."""
@@ -93,14 +95,18 @@ def noise(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
 
 
 def pushed_through(surface: Surface, grade: float, rng: np.random.Generator) -> Surface:
-    """Push a dent of 25 mm radius right through the opposite side; grade: by how much its tip comes out there, mm."""
-    tip = int(rng.integers(len(surface.vertices)))
-    inwards = -_vertex_normals(surface)[tip]
-    apart = surface.vertices - surface.vertices[tip]
-    along = apart @ inwards
-    across = np.linalg.norm(apart - along[:, None] * inwards, axis=1)
-    thickness = float(along[across < 8].max())
-    share = np.cos(np.pi / 2 * np.clip(np.linalg.norm(apart, axis=1) / 25, 0, 1)) ** 2
+    """Push a dent of 25 mm radius right through the opposite side, where the organ is thicker than that; grade: by how
+    much its tip comes out there, mm."""
+    normals = _vertex_normals(surface)
+    for tip in rng.permutation(len(surface.vertices)):
+        inwards = -normals[tip]
+        apart = surface.vertices - surface.vertices[tip]
+        along = apart @ inwards
+        across = np.linalg.norm(apart - along[:, None] * inwards, axis=1)
+        thickness = float(along[across < 8].max())
+        if thickness > DENT_MM:  # where it is thinner, the opposite side moves too and nothing comes out
+            break
+    share = np.cos(np.pi / 2 * np.clip(np.linalg.norm(apart, axis=1) / DENT_MM, 0, 1)) ** 2
     return surface.moved(surface.vertices + (thickness + grade) * share[:, None] * inwards)
 
 

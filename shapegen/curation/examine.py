@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shapegen.metrics.measured import Bar
     from shapegen.protocols import Item, Organ
 
-VERSION = 3
+VERSION = 4
 """Of the measures: raised whenever a check measures something else, so that cached ones are made anew."""
 SURFACE, PROBE, META, CHECKS = PARTS = (
     ".surface.safetensors",
@@ -42,9 +42,27 @@ class _Task:
 
 def checks() -> tuple[Check, ...]:
     """Return every check of single shapes."""
-    from shapegen.curation import mask_checks, mesh_checks, outline_checks, repair_checks, surface_checks
+    from shapegen.curation import (
+        bore_checks,
+        bulk_checks,
+        crossing_checks,
+        mask_checks,
+        mesh_checks,
+        outline_checks,
+        repair_checks,
+        surface_checks,
+    )
 
-    modules = (mask_checks, outline_checks, mesh_checks, repair_checks, surface_checks)
+    modules = (
+        mask_checks,
+        outline_checks,
+        bore_checks,
+        mesh_checks,
+        crossing_checks,
+        repair_checks,
+        surface_checks,
+        bulk_checks,
+    )
     return tuple(check for module in modules for check in module.CHECKS)
 
 

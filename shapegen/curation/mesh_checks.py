@@ -7,6 +7,8 @@ remade to within about 0.03 mm on average.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,18 +18,16 @@ from shapegen.geometry.surface import Surface, edge_use, extents, face_component
 
 SAMPLED = 2000
 """Places on the surface at which it is asked what lies on either side: a share of 1 % is then known to 0.2 %."""
-MOST_PAIRS = 5000
-"""Intersecting pairs after which the search for more ends (0.5 s)."""
 
 
 def open_edges(evidence: Evidence) -> dict[str, float]:
     """Return the share of edges with one face only, and the number of holes (connected loops of such edges; open rims
     of loose sheets count too) and their length in mm."""
-    surface = _mesh(evidence)
+    surface = mesh_of(evidence)
     edges, rim, _, holes = rims(surface)
     lengths = np.linalg.norm(surface.vertices[rim[:, 0]] - surface.vertices[rim[:, 1]], axis=1)
     return {
-        "open-edges": _percent(len(rim), edges),
+        "open-edges": percent(len(rim), edges),
         "open-edges-holes": float(holes),
         "open-edges-mm": float(lengths.sum()),
     }
@@ -52,23 +52,23 @@ def rims(surface: Surface) -> tuple[int, NDArray[np.int64], NDArray[np.int32], i
 
 def non_manifold(evidence: Evidence) -> dict[str, float]:
     """Return the share of edges with more than two faces."""
-    count = edge_use(_mesh(evidence))[1]
-    return {"non-manifold": _percent(int((count > 2).sum()), len(count))}
+    count = edge_use(mesh_of(evidence))[1]
+    return {"non-manifold": percent(int((count > 2).sum()), len(count))}
 
 
 def flipped(evidence: Evidence) -> dict[str, float]:
     """Return the share of edges with two faces where these disagree on which side is outside.
 
     A patch of flipped faces shows along its border; a surface that is inside out as a whole does not."""
-    _, count, balance = edge_use(_mesh(evidence))
-    return {"flipped": _percent(int(((count == 2) & (balance != 0)).sum()), int((count == 2).sum()))}
+    _, count, balance = edge_use(mesh_of(evidence))
+    return {"flipped": percent(int(((count == 2) & (balance != 0)).sum()), int((count == 2).sum()))}
 
 
 def doubled_faces(evidence: Evidence) -> dict[str, float]:
     """Return the share of faces whose three vertices another face has too, in whatever order."""
-    faces = np.sort(_mesh(evidence).faces, axis=1)
+    faces = np.sort(mesh_of(evidence).faces, axis=1)
     _, first, count = np.unique(faces, axis=0, return_inverse=True, return_counts=True)
-    return {"doubled-faces": _percent(int((count[first.ravel()] > 1).sum()), len(faces))}
+    return {"doubled-faces": percent(int((count[first.ravel()] > 1).sum()), len(faces))}
 
 
 def internal_faces(evidence: Evidence) -> dict[str, float]:
@@ -78,25 +78,23 @@ def internal_faces(evidence: Evidence) -> dict[str, float]:
     an outer face, 3/2 and 1/2 at a sheet within. Hence a face is internal where their mean exceeds 3/4; and the lower
     one 1/4, which it does not where an outer face is only doubled (2 and 0). Known to 0.2 % or so: at 2000 places.
     """
-    from shapegen.data.repair import consistent
     from shapegen.geometry.sdf import winding_number
 
-    mesh = _mesh(evidence)
-    if not face_normals(mesh)[1].any():
+    if not face_normals(mesh_of(evidence))[1].any():
         return {"internal-faces": 0.0}
-    surface = consistent(mesh)
+    surface = oriented(evidence)
     points, normals = sample_points(surface, SAMPLED, np.random.default_rng(0))
     # Far enough for rounding, nearer than the other side of anything that has a volume.
     step = 2e-4 * float(extents(surface).max()) * normals
     sides = winding_number(surface, np.concatenate([points + step, points - step])).reshape(2, -1)
     internal = (sides.mean(axis=0) > 0.75) & (sides.min(axis=0) > 0.25)
-    return {"internal-faces": _percent(int(internal.sum()), SAMPLED)}
+    return {"internal-faces": percent(int(internal.sum()), SAMPLED)}
 
 
 def loose_shells(evidence: Evidence) -> dict[str, float]:
     """Return the share of the area that is not in the largest component (faces that share a vertex), and the number of
     components. Areas, since pieces that are open have no volume."""
-    surface = _mesh(evidence)
+    surface = mesh_of(evidence)
     sizes = np.bincount(face_components(surface), face_normals(surface)[1])
     return {
         "loose-shells": 100 * float(1 - sizes.max() / max(sizes.sum(), 1e-300)),
@@ -104,27 +102,22 @@ def loose_shells(evidence: Evidence) -> dict[str, float]:
     }
 
 
-def intersecting(evidence: Evidence) -> dict[str, float]:
-    """Return the share of faces that pass through others, and the number of such pairs (of at most `MOST_PAIRS`). Of
-    faces that are there twice one counts: they are another check's."""
-    from shapegen.geometry.self_intersections import self_intersections
+@lru_cache(maxsize=1)
+def oriented(evidence: Evidence) -> Surface:
+    """Return the mesh as read, its faces turned so that it is a consistent surface as far as it can be one."""
+    from shapegen.data.repair import consistent
 
-    surface = _mesh(evidence)
-    first = np.unique(np.sort(surface.faces, axis=1), axis=0, return_index=True)[1]
-    surface = Surface(surface.vertices, surface.faces[np.sort(first)])
-    pairs = self_intersections(surface, most=MOST_PAIRS)
-    return {
-        "self-intersections": _percent(len(np.unique(pairs)), len(surface.faces)),
-        "self-intersections-pairs": float(len(pairs)),
-    }
+    return consistent(mesh_of(evidence))
 
 
-def _mesh(evidence: Evidence) -> Surface:
-    assert evidence.raw.surface is not None  # `Check.applies`
+def mesh_of(evidence: Evidence) -> Surface:
+    """Return the mesh as read, which is there (`Check.applies`)."""
+    assert evidence.raw.surface is not None
     return evidence.raw.surface
 
 
-def _percent(part: int, whole: int) -> float:
+def percent(part: int, whole: int) -> float:
+    """Return 100 part / whole; 0 of nothing."""
     return 100 * part / max(whole, 1)
 
 
@@ -199,15 +192,5 @@ CHECKS = (
             f"{m['loose-shells']:.2g} % of its surface lies in {m['loose-shells-components'] - 1:.0f} loose pieces"
         ),
         mended=True,
-    ),
-    Check(
-        name="self-intersections",
-        summary="the mesh passes through itself",
-        on="mesh",
-        verdict="require_edit",
-        threshold=2.0,
-        unit="%",
-        measure=intersecting,
-        text=lambda m: f"{m['self-intersections']:.2g} % of its faces pass through others",
     ),
 )

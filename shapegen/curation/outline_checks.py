@@ -31,31 +31,31 @@ def needles(evidence: Evidence) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def _thin_parts(evidence: Evidence) -> tuple[float, float]:
-    (inside, spacing), opened = _lattice(evidence), _opened(evidence)
+    (inside, spacing), opened = lattice(evidence), _opened(evidence)
     return _sticking_out(inside & ~opened, opened, spacing)
 
 
 @lru_cache(maxsize=1)
 def _opened(evidence: Evidence) -> NDArray[np.bool_]:
-    inside, spacing = _lattice(evidence)
+    inside, spacing = lattice(evidence)
     return grown(shrunk(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
 
 
 @lru_cache(maxsize=1)
 def _filled(evidence: Evidence) -> NDArray[np.bool_]:
-    inside, spacing = _lattice(evidence)
+    inside, spacing = lattice(evidence)
     return shrunk(grown(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
 
 
-@lru_cache(maxsize=1)
-def _lattice(evidence: Evidence) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return the largest component in voxels of about `_GRID_MM`, with an empty margin wider than the ball, and the
+@lru_cache(maxsize=2)
+def lattice(evidence: Evidence, *, margin_mm: float = RAGGED_MM) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return the largest component in voxels of about `_GRID_MM`, with an empty margin that is wider than said, and the
     voxels' sides in mm. Loose pieces are another check's."""
     mask = evidence.raw.mask
     assert mask is not None  # `Check.applies`
     every = np.maximum(1, np.rint(_GRID_MM / mask.spacing)).astype(int)
     spacing = np.asarray(mask.spacing * every)
-    pad = 4 + np.ceil(RAGGED_MM / spacing).astype(int)
+    pad = 4 + np.ceil(margin_mm / spacing).astype(int)
     inside = largest(mask.inside[:: every[0], :: every[1], :: every[2]])[0]
     return np.pad(inside, [(n, n) for n in pad]), spacing
 
@@ -64,7 +64,7 @@ def ragged(evidence: Evidence) -> dict[str, float]:
     """Return which share of the organ's volume, in %, is thinner than 8 mm (an opening by a ball removes it) or a gap
     that is narrower (a closing fills it), each also by itself; how far thin parts reach away from the rest and gaps
     into it, mm; and how many tunnels the opening leaves."""
-    inside, spacing = _lattice(evidence)
+    inside, spacing = lattice(evidence)
     opened, filled = _opened(evidence), _filled(evidence)
     total = float(inside.sum())
     thin, gaps = 100 * float((inside & ~opened).sum()) / total, 100 * float((filled & ~inside).sum()) / total

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shapegen.curation.check import Check
-from shapegen.curation.mesh_checks import rims
+from shapegen.curation.mesh_checks import mesh_of, rims
 from shapegen.curation.raw import Evidence
-from shapegen.geometry.surface import Surface, sample_points
+from shapegen.data.holes import ends_in_a_plane
+from shapegen.geometry.surface import Surface, face_normals, sample_points
 
 SAMPLED = 4000
 GUESS_MM = 5.0
 """New surface farther from the given one than this was made up."""
-FLAT_MM = 1.0
-"""How far from a plane a rim may be that a plane left: what tears a hole leaves one that follows the surface."""
 MOST_HOLES = 20
 """That are looked at, those with the longest rims."""
 
@@ -22,40 +22,55 @@ def closed_over(evidence: Evidence) -> dict[str, float]:
     """Return how far, in mm, the cleaned surface is from the mesh as read where that is farthest, which is the radius
     of the largest hole that was closed; and the share of its area, in %, that is farther than `GUESS_MM`.
 
-    A hole is closed nearly flat. Over an organ's side with a radius of curvature of R, a hole of radius r is closed
-    r2 / 2R too low: of a liver 2 mm for 20 mm and 14 mm for 50 mm.
+    Over an organ's side with a radius of curvature of R the surface rises by r2 / 2R above a hole of radius r: of a
+    liver 2 mm for 20 mm and 14 mm for 50 mm, of which less and less can be told from the rim.
     """
     from shapegen.geometry.sdf import unsigned_distance
 
     assert evidence.clean is not None  # `Check.applies`
     points, _ = sample_points(evidence.clean, SAMPLED, np.random.default_rng(0))
-    apart = unsigned_distance(_mesh(evidence), points)
+    apart = unsigned_distance(mesh_of(evidence), points)
     return {"closed-over": float(apart.max()), "closed-over-share": 100 * float((apart > GUESS_MM).mean())}
 
 
 def open_end(evidence: Evidence) -> dict[str, float]:
     """Return the area in cm2 of the largest hole whose rim lies in a plane, and the root mean square distance in mm of
-    the rim from it. A hole is empty in its middle; what a loose sheet ends in is none."""
+    the rim from it (`ends_in_a_plane`). A hole is empty in its middle; what a loose sheet ends in is none."""
     from shapegen.geometry.sdf import unsigned_distance
 
-    surface = _mesh(evidence)
-    _, rim, loop, holes = rims(surface)
+    surface = mesh_of(evidence)
     largest, flatness = 0.0, 0.0
-    for hole in np.argsort(-np.bincount(loop, minlength=holes), kind="stable")[:MOST_HOLES]:
-        start, end = np.moveaxis(surface.vertices[rim[loop == hole]], 1, 0)
-        middle = start.mean(axis=0)
-        normal = np.linalg.svd(start - middle, full_matrices=False)[2][2]
-        off = float(np.sqrt(np.mean(((start - middle) @ normal) ** 2)))
-        # Seen from its middle, as a star: rims need not run in one direction.
-        around = float(np.abs(np.cross(start - middle, end - middle) @ normal).sum()) / 200
-        if off < FLAT_MM and around > largest and unsigned_distance(surface, middle[None])[0] > GUESS_MM:
-            largest, flatness = around, off
+    for rim in _holes(surface):
+        start, end = np.moveaxis(surface.vertices[rim], 1, 0)
+        flat, off, around = ends_in_a_plane(start, end)
+        if flat and around / 100 > largest and unsigned_distance(surface, start.mean(axis=0)[None])[0] > GUESS_MM:
+            largest, flatness = around / 100, off
     return {"open-end": largest, "open-end-off-mm": flatness}
 
 
-def _mesh(evidence: Evidence) -> Surface:
-    assert evidence.raw.surface is not None  # `Check.applies`
-    return evidence.raw.surface
+def open_over_edge(evidence: Evidence) -> dict[str, float]:
+    """Return the height in mm of what is missing in the hole where that is highest, as far as its rim tells: half of
+    the hole's reach times sqrt(1 - r2), r the length of the mean normal of the faces around it. Of a sphere's cap that
+    is the height; over an edge, or where the tip of a lobe is gone, the normals look to different sides."""
+    surface = mesh_of(evidence)
+    normals, areas = face_normals(surface)
+    highest, reach = 0.0, 0.0
+    for rim in _holes(surface):
+        around = np.isin(surface.faces, rim).any(axis=1)
+        mean = float(np.linalg.norm(areas[around] @ normals[around])) / max(float(areas[around].sum()), 1e-12)
+        points = surface.vertices[np.unique(rim)]
+        far = float(np.linalg.norm(points - points.mean(axis=0), axis=1).max())
+        height = far * float(np.sqrt(max(0.0, 1 - mean**2))) / 2
+        if height > highest:
+            highest, reach = height, far
+    return {"open-over-edge": highest, "open-over-edge-reach-mm": reach}
+
+
+def _holes(surface: Surface) -> list[NDArray[np.int64]]:
+    """Return the edges [e, 2] of the rims that are longest."""
+    _, rim, loop, holes = rims(surface)
+    longest = np.argsort(-np.bincount(loop, minlength=holes), kind="stable")[:MOST_HOLES]
+    return [rim[loop == hole] for hole in longest]
 
 
 CHECKS = (
@@ -72,13 +87,27 @@ CHECKS = (
         ),
     ),
     Check(
+        name="open-over-edge",
+        summary="holes over an edge, behind which nobody knows how the organ goes on",
+        on="repair",
+        verdict="require_edit",
+        threshold=5.0,
+        unit="mm",
+        measure=open_over_edge,
+        text=lambda m: (
+            f"a hole that reaches {m['open-over-edge-reach-mm']:.0f} mm far lies over an edge or a tip: about "
+            f"{m['open-over-edge']:.0f} mm are missing"
+        ),
+    ),
+    Check(
         name="closed-over",
-        summary="large holes, which cleaning can only close flat",
+        summary="large holes, what closes them is made up",
         on="repair",
         verdict="require_edit",
         threshold=20.0,
         unit="mm",
         measure=closed_over,
+        explains=("planar-cap",),  # which may be what closes a hole
         text=lambda m: (
             f"{m['closed-over-share']:.1f} % of its repaired surface is made up, up to {m['closed-over']:.0f} mm from "
             "the mesh as read"

@@ -1,0 +1,83 @@
+"""Checks of how an organ's thickness is distributed: a neighbour that was merged with it is a second bulk."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapegen.curation.balls import grown, largest, shrunk
+from shapegen.curation.check import Check
+from shapegen.curation.raw import Evidence
+from shapegen.geometry.surface import signed_volume
+
+LATTICE = 0.035
+"""Spacing of the lattice over the cube root of the volume: of a liver 4 mm."""
+CLOSED = 0.09
+"""Radius, over the same, of the closing that fills bores, fissures and notches: of a liver 10 mm."""
+BULKY = 0.2
+"""Radius, over the same, from which a part is a bulk: most lobes of a liver are thinner."""
+_LEVELS = np.arange(0.05, 0.6, 0.005)
+
+
+def second_bulk(evidence: Evidence) -> dict[str, float]:
+    """Return by how much the neck to the organ's second bulk is narrower than that (0: there is none), the radius of
+    the largest ball in it and of the largest of all, in % of the cube root of the volume.
+
+    Bulks are maxima of the distance to the surface, the neck between two is the highest saddle: the persistence of the
+    distance function's superlevel sets. An organ has one bulk and thinner lobes; another organ is a bulk itself.
+    """
+    distance = _distance(evidence)
+    narrower, radius = 0.0, 0.0
+    for level in _LEVELS[distance.max() > _LEVELS]:
+        peak = _second_peak(distance, float(level))
+        if peak >= BULKY and peak - level > narrower:
+            narrower, radius = float(peak - level), peak
+    return {
+        "second-bulk": 100 * narrower,
+        "second-bulk-radius": 100 * radius,
+        "second-bulk-first": 100 * float(distance.max()),
+    }
+
+
+def _second_peak(distance: NDArray[np.float64], level: float) -> float:
+    """Return the maximum of the second deepest of the parts (26 neighbours) above a level; 0 if there is one part."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(distance > level, structure=np.ones((3, 3, 3), dtype=bool))
+    return float(np.sort(ndimage.maximum(distance, labels, np.arange(1, count + 1)))[-2]) if count > 1 else 0.0
+
+
+def _distance(evidence: Evidence) -> NDArray[np.float64]:
+    """Return the distance to the surface on a lattice, over the cube root of the volume, 0 outside."""
+    from scipy import ndimage
+
+    from shapegen.geometry.sdf import occupancy
+
+    surface = evidence.clean
+    assert surface is not None  # `Check.applies`
+    size = float(np.cbrt(signed_volume(surface)))
+    margin = CLOSED + 3 * LATTICE
+    low, high = surface.vertices.min(axis=0) / size - margin, surface.vertices.max(axis=0) / size + margin
+    axes = [np.arange(first, last, LATTICE) for first, last in zip(low, high, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    inside = occupancy(surface, size * points.reshape(-1, 3)).reshape(points.shape[:3])
+    sides = np.full(3, LATTICE)
+    closed = shrunk(grown(inside, CLOSED, sides), CLOSED, sides)
+    return np.asarray(ndimage.distance_transform_edt(largest(closed)[0], sampling=LATTICE))
+
+
+CHECKS = (
+    Check(
+        name="second-bulk",
+        summary="a neighbour merged with the organ",
+        on="surface",
+        verdict="nope",
+        threshold=5.5,
+        unit="%",
+        measure=second_bulk,
+        text=lambda m: (
+            f"beside a ball of {m['second-bulk-first']:.0f} % of the cube root of its volume it holds one of "
+            f"{m['second-bulk-radius']:.0f} % behind a neck: another organ may be merged with it"
+        ),
+    ),
+)
