@@ -5,6 +5,9 @@
 Every liver to which no check objects, or only one that cleaning mends, counts as good, and is damaged in several ways
 of known grade (`shapegen.curation.damage`), as a label map and as a mesh. `--others` is WORD's folder: its spleens,
 kidneys, stomachs and bladders are wrong organs. What has been made is kept in `--work` and not made again.
+
+Of the livers that were in an earlier measurement the failures were looked at: `--looked-at` says how many of each
+source, and they are told apart from new ones, as they were drawn first. Other organs belong to neither.
 """
 
 from __future__ import annotations
@@ -171,8 +174,11 @@ def table(rows: Sequence[Row]) -> dict[str, Any]:
     damaged = [row for row in rows if not row.example.good and row.example.damage != "wrong organ"]
     named = [row for row in damaged if not row.example.mended]
     left = [row for row in damaged if row.example.left]
+    # A liver that is scaled to another possible size shows no damage: by the form alone nobody can tell.
+    visible = [row for row in left if row.example.damage != "rescaled"]
     result["damaged_that_go_on"] = {
         "with_damage_left": share([row.final == "ok" for row in left]),
+        "with_damage_left_but_rescaled": share([row.final == "ok" for row in visible]),
         "by_name": share([row.final == "ok" for row in named]),
     }
     result["cleaned_and_go_on"] = share([row.final == "ok" for row in damaged if not row.example.left])
@@ -195,6 +201,11 @@ def _shifted(chance: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[
     return np.asarray(moved / moved.sum(axis=1, keepdims=True))
 
 
+def one_for_each(numbers: Sequence[int], sources: int) -> list[int]:
+    """Return a number for each source: those that are given, or the only one for all."""
+    return list(numbers) * sources if len(numbers) == 1 else list(numbers)
+
+
 def _name(row: Row) -> str:
     return f"{row.example.item}/{row.example.damage} ({row.example.grade:.2f}): {row.verdict}"
 
@@ -205,6 +216,7 @@ def main() -> None:
     parser.add_argument("--others", help="WORD's folder")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--most", type=int, action="append", help="livers of each source: one number, or one for each")
+    parser.add_argument("--looked-at", type=int, action="append", help="of these, how many were measured before")
     parser.add_argument("--damages", type=int, default=2, help="ways to damage each as a label map")
     parser.add_argument("--meshes", type=int, default=2, help="ways to damage every second one as a mesh")
     parser.add_argument("--others-most", type=int, default=8, help="scans of which other organs are taken")
@@ -214,11 +226,18 @@ def main() -> None:
     options = parser.parse_args()
     organ, cache, workers = build(LiverConfig()), options.work, options.workers
     made: list[Example] = []
-    counts = options.most or [60]
-    for source, most in zip(options.data, counts * len(options.data) if len(counts) == 1 else counts, strict=True):
+    before: set[str] = set()
+    for source, most, known in zip(
+        options.data,
+        one_for_each(options.most or [60], len(options.data)),
+        one_for_each(options.looked_at or [0], len(options.data)),
+        strict=True,
+    ):
+        items = drawn(organ.scan([source])[0], most)
+        before |= {item.id for item in items[:known]}
         made += make_corpus(
             organ,
-            drawn(organ.scan([source])[0], most),
+            items,
             damages=options.damages,
             meshes=options.meshes,
             seed=1,
@@ -228,10 +247,15 @@ def main() -> None:
         )
     examples = accepted(made)
     left_out = sorted({each.item for each in made} - {each.item for each in examples})
-    livers = len({each.item for each in examples})
+    livers = {each.item for each in examples}
     if options.others:
         examples += wrong_organs(organ, options.others, most=options.others_most, cache=cache, workers=workers)
-    found = {"livers": livers, "left_out_as_not_good": left_out, **table(judged(organ, examples, options.sure))}
+    rows = judged(organ, examples, options.sure)
+    found = {"livers": len(livers), "left_out_as_not_good": left_out, **table(rows)}
+    if before:
+        for name, some in (("looked_at_before", livers & before), ("new", livers - before)):
+            chosen = [row for row in rows if row.example.item in some]
+            found[name] = {"livers": len(some), **table(chosen)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
     print(json.dumps(found, indent=1))
