@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
-from shapegen.curation.outline_checks import CHECKS, needles, ragged, wide_tunnels
+from shapegen.curation.outline_checks import CHECKS, mesh_needles, needles, ragged, wide_tunnels
+from shapegen.curation.raw import Evidence, RawShape
+from shapegen.geometry.surface import Surface
 from tests.test_mask_checks import AXES, BALL, evidence
 
 BY_NAME = {check.name: check for check in CHECKS}
@@ -13,7 +16,8 @@ X, Y, Z = AXES
 
 
 def test_a_ball_passes_every_check():
-    assert [check.finding(check.measure(evidence(BALL))) for check in CHECKS] == [None] * len(CHECKS)
+    shape = evidence(BALL)
+    assert [check.finding(check.measure(shape)) for check in CHECKS if check.applies(shape)] == [None] * 3
 
 
 def test_spikes_and_notches_make_it_ragged():
@@ -36,6 +40,18 @@ def test_a_needle_is_told_from_a_stub(length, found):
     measures = needles(evidence(BALL | cone))
     assert (BY_NAME["needles"].finding(measures) is not None) == found
     assert "like a needle" in BY_NAME["needles"].text(measures)
+
+
+@pytest.mark.parametrize(("length", "found"), [(0, False), (4, False), (20, True)])
+def test_a_needle_of_a_mesh_is_found_however_blunt(length, found):
+    """A bump is pulled out of an icosahedral ball of 40 mm radius, whose edges are 6 mm long."""
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=40)
+    vertices = np.array(ball.vertices)
+    vertices[np.argmax(vertices[:, 2]), 2] += length
+    surface = Surface(vertices, np.asarray(ball.faces, dtype=np.int64))
+    measures = mesh_needles(Evidence(RawShape(surface=surface), surface, (1, 1e4)))
+    assert (BY_NAME["mesh-needles"].finding(measures) is not None) == found
+    assert measures["mesh-needles-reach-mm"] == pytest.approx(length if found else 0, abs=8)
 
 
 def test_a_sharp_edge_as_long_as_the_needle_is_none():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shapegen.metrics.measured import Bar
     from shapegen.protocols import Item, Organ
 
-VERSION = 4
+VERSION = 5
 """Of the measures: raised whenever a check measures something else, so that cached ones are made anew."""
 SURFACE, PROBE, META, CHECKS = PARTS = (
     ".surface.safetensors",

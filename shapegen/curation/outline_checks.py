@@ -1,4 +1,4 @@
-"""Checks of the outline of an organ's voxels: frayed, bored, bridged, with needles."""
+"""Checks of the outline of an organ's voxels, a mesh's made of its cleaned surface: frayed, bored, bridged, needles."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ RAGGED_MM = 4.0
 NEEDLE_MM = 5.0
 """How far a part must stick out to be looked at as a needle."""
 _GRID_MM = 2.0
+MESH_GRID_MM = 1.5
+"""Edge of the voxels of which a mesh's needles are made: at 2 mm those of 4 mm radius lose a third of their length."""
 
 
 def wide_tunnels(evidence: Evidence) -> dict[str, float]:
@@ -27,6 +29,20 @@ def wide_tunnels(evidence: Evidence) -> dict[str, float]:
 def needles(evidence: Evidence) -> dict[str, float]:
     """Return how needle-like the most needle-like of the parts is that are thinner than 8 mm: see `_sticking_out`."""
     return {"needles": _thin_parts(evidence)[1]}
+
+
+def mesh_needles(evidence: Evidence) -> dict[str, float]:
+    """Return the same of the surface that cleaning made of a mesh: of coarse faces, or after the steps of thick slices
+    were smoothed, a needle is too blunt for `spikes`, which looks at normals."""
+    from shapegen.data.grid import signed_distance_grid
+
+    assert evidence.clean is not None  # `Check.applies`
+    spacing = np.full(3, MESH_GRID_MM)
+    distance = signed_distance_grid(evidence.clean, MESH_GRID_MM)[0]
+    inside = np.pad(largest(distance > 0)[0], int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
+    opened = grown(shrunk(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
+    reach, slender = _sticking_out(inside & ~opened, opened, spacing)
+    return {"mesh-needles": slender, "mesh-needles-reach-mm": reach}
 
 
 @lru_cache(maxsize=1)
@@ -123,6 +139,16 @@ CHECKS = (
         unit="",
         measure=needles,
         text=lambda m: f"a part thinner than {2 * RAGGED_MM:g} mm sticks out like a needle ({m['needles']:.0f})",
+    ),
+    Check(
+        name="mesh-needles",
+        summary="thin needles that stick out of a cleaned mesh",
+        on="repair",
+        verdict="require_edit",
+        threshold=4.0,
+        unit="",
+        measure=mesh_needles,
+        text=lambda m: f"a part thinner than {2 * RAGGED_MM:g} mm sticks out like a needle ({m['mesh-needles']:.0f})",
     ),
     Check(
         name="ragged",
