@@ -150,6 +150,8 @@ class Catalog:
         elsewhere = [entry.qualified for entry in candidates if entry.name == bare]
         near = elsewhere or _near(name, bare, names)
         text = f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
+        if near and self.failures:
+            text = f" Perhaps it is of a module that does not load.{text}"
         if not near and candidates:
             text = f" There are {', '.join(sorted({entry.name for entry in candidates if not entry.plugin.rare}))}."
         if self.failures:

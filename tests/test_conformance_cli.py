@@ -26,8 +26,16 @@ def test_one_plugin_with_options_shows_every_check():
 def test_json_has_a_row_for_each_check():
     rows = json.loads(check("inr/siren", "--json").stdout)
     assert {row["plugin"] for row in rows} == {"inr/siren"}
-    assert {row["result"] for row in rows} == {"passed"}
+    assert {row["result"] for row in rows} == {"passed", "does not apply"}
     assert {"plugin", "check", "result", "reason", "seconds"} == set(rows[0])
+
+
+def test_what_a_metric_need_not_have_is_not_called_passed():
+    rows = {row["check"]: row for row in json.loads(check("metric/coverage", "--json").stdout)}
+    assert rows["truth-is-best"]["result"] == "does not apply"
+    assert rows["truth-is-best"]["reason"] == "it is no metric of reconstruction"
+    assert rows["order-does-not-matter"]["result"] == "passed"
+    assert " 2 does not apply" in check("metric/coverage").stdout
 
 
 def test_a_distribution_with_faults_fails_without_a_traceback(site):

@@ -186,6 +186,13 @@ def test_python_api_draws_the_same(installed):
     assert [row["volume_ml"] for row in other["samples"]] != volumes
 
 
+def test_a_draw_into_a_used_folder_replaces_what_was_drawn_there(installed):
+    shapegen.sample(organ="liver", n=3, out="a", resolution=24)
+    Path("a/meshes/mine.stl").write_bytes(b"")
+    shapegen.sample(organ="liver", n=1, out="a", resolution=24, seed=5, mesh_format="ply")
+    assert sorted(path.name for path in Path("a/meshes").iterdir()) == ["mine.stl", "sample-0000.ply"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -137,7 +137,9 @@ def test_not_found_suggests_and_counts_failures(site, monkeypatch):
     with pytest.raises(PluginNotFoundError) as caught:
         discover().find("denoiser", "mixr")
     text = str(caught.value)
-    assert text.startswith("no denoiser named 'mixr'. Did you mean 'mixer'?")
+    assert text.startswith(
+        "no denoiser named 'mixr'. Perhaps it is of a module that does not load. Did you mean 'mixer'?"
+    )
     assert "1 plugin module(s) failed to load, from shapegen-broken" in text
     with pytest.raises(PluginNotFoundError, match="Did you mean 'shapegen-mixer:mixer'"):
         discover().find("denoiser", "shapegen-other:mixer")

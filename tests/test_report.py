@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,6 +21,7 @@ from shapegen.report import viewer
 from shapegen.report.html import Link, listing
 from shapegen.report.material import evenly, gather, population_frame
 from shapegen.report.packing import pack
+from shapegen.report.summary import summary
 from shapegen.stages.report import compute
 from shapegen.store import read_json
 
@@ -36,6 +38,19 @@ def run(tmp_path_factory):
     run = finished_run(tmp_path_factory.mktemp("run"))
     compute(run, run.stage("report"))
     return run
+
+
+def test_the_summary_says_that_shapes_called_real_are_synthetic(run):
+    material = gather(run)
+    shapes = [replace(shape, meta={**shape.meta, "synthetic": True}) for shape in material.real]
+    some, every = (
+        summary(replace(material, population=replace(material.population, shapes=tuple(chosen))))[0]
+        for chosen in ((shapes[0], *material.real[1:]), shapes)
+    )
+    assert "synthetic" not in summary(material)[0]
+    assert "real shapes" in some
+    assert f"1 of the {len(shapes)} shapes that are called real below are synthetic" in some
+    assert "synthetic shapes (" in every
 
 
 @pytest.fixture(scope="module")

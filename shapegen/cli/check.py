@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shapegen.testing.outcomes import Outcome
 
 SHOWN = 3
-RESULTS = ("passed", "failed", "not checked")
+RESULTS = ("passed", "failed", "not checked", "does not apply")
 
 
 @guarded
@@ -111,4 +111,4 @@ def _table(first: str, *titles: str) -> Table:
 
 
 def _style(result: str) -> str:
-    return {"failed": "red", "not checked": "dim"}.get(result, "")
+    return {"failed": "red", "not checked": "dim", "does not apply": "dim"}.get(result, "")

@@ -93,7 +93,25 @@ def _report(error: Exception) -> NoReturn:
     if isinstance(error, MemoryError):
         _fail("out of memory; a smaller batch, resolution or number of workers needs less", 1)
     text = " ".join(str(error).split())
-    _fail(f"unexpected {type(error).__name__}: {text}{_traceback_hint(error)}", 1)
+    _fail(f"unexpected {type(error).__name__}{_plugin_of(error)}: {text}{_traceback_hint(error)}", 1)
+
+
+def _plugin_of(error: Exception) -> str:
+    """Say in which plugin's module an error arose, if that is where the traceback ends before libraries begin."""
+    from importlib.metadata import entry_points
+
+    from shapegen.discovery import GROUP
+
+    found = {point.module.partition(".")[0]: point.dist for point in entry_points(group=GROUP)}
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        top = module.partition(".")[0]
+        if top == "shapegen":
+            return ""
+        if top in found:
+            dist = found[top]
+            return f" in {module}, line {line}, of {dist.name if dist else top}"
+    return ""
 
 
 def _traceback_hint(error: Exception) -> str:

@@ -59,6 +59,7 @@ def _make_launched(folder: Path, config: RunConfig) -> int:
 
 def _make(folder: Path, config: RunConfig) -> None:
     """Make the run, or help the process that does: torchrun may have started this one, by `--launch` or without it."""
+    from shapegen.cli.results import show_results
     from shapegen.discovery import discover
     from shapegen.pipeline import assist, run_pipeline
     from shapegen.run import Run
@@ -72,7 +73,7 @@ def _make(folder: Path, config: RunConfig) -> None:
             return
         with Run.create(folder, config, catalog=catalog) as opened:
             run_pipeline(opened)
-        _show_results(folder)
+        show_results(folder)
         typer.echo(folder / "report" / "report.html")
 
 
@@ -90,21 +91,6 @@ def prepare(run_folder: options.RunFolder, start: options.Start) -> None:
     with Run.create(folder, resolved, catalog=catalog) as opened:
         remember(folder)
         run_stage(opened, "prepare")
-
-
-def _show_results(folder: Path) -> None:
-    """Print the tables of the report to standard error, which leaves standard output to the report's path."""
-    from rich.console import Console
-
-    from shapegen.report.results import result_tables
-    from shapegen.report.tables import to_rich
-    from shapegen.store import read_json
-
-    metrics = folder / "evaluate" / "metrics.json"
-    if metrics.exists():
-        console = Console(stderr=True)
-        for table in result_tables(read_json(metrics)):
-            console.print(to_rich(table))
 
 
 def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:

@@ -48,7 +48,11 @@ def evaluate(
     device: options.DeviceOption = None,
 ) -> None:
     """Measure reconstructions and samples."""
+    from shapegen.cli.results import show_results
+
     compute("evaluate", run_folder, flags=options.flags(metrics=metrics, seed=seed, device=device), sets=sets or ())
+    show_results(run_folder)
+    typer.echo(run_folder / "evaluate" / "results.md")
 
 
 @guarded

@@ -30,10 +30,17 @@ def _population(material: Material) -> str:
         return material.missing.get("prepare", "")
     sizes = material.split_sizes()
     left = len(material.population.unusable)
+    made = sum(bool(shape.meta.get("synthetic")) for shape in material.real)
+    kind = "synthetic" if made == len(material.real) else "real"
     text = (
-        f"Learned from {sizes['train']} real shapes ({material.organ}); {sizes['validation']} were held back for early "
-        f"stopping and {sizes['test']} for the numbers below."
+        f"Learned from {sizes['train']} {kind} shapes ({material.organ}); {sizes['validation']} were held back for "
+        f"early stopping and {sizes['test']} for the numbers below."
     )
+    if made:
+        text += (
+            f" {made} of the {len(material.real)} shapes that are called real below are synthetic ones that come with "
+            "the organ: no number here says anything about patients. Give scans with `--data`."
+        )
     return f"{text} {left} input{'s' if left != 1 else ''} could not be used (listed below)." if left else text
 
 

@@ -145,6 +145,7 @@ def draw(
         with run.progress("drawing latents", count) as advance:
             codes, scales = generator.codes(count, seed=seed, progress=advance)
         samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
+    _remove_earlier(out)
     with run.progress("meshing samples", len(numbers)) as advance:
         rows, weights = _write_samples(
             run,
@@ -164,6 +165,14 @@ def draw(
         asked["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
     write_tensors(out / CODES, {"codes": codes, "scales": scales})
     return _write_result(run, out, generator, torch.stack(weights), rows, seed=seed, more=asked)
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove the meshes and parts of an earlier draw into this folder: its list and codes are replaced, and nobody
+    could tell which mesh is of which draw."""
+    if (out / "samples.json").exists():
+        for path in (*out.glob("meshes/sample-[0-9]*.*"), *out.glob("parts/sample-[0-9]*.*")):
+            path.unlink()
 
 
 def _write_samples(

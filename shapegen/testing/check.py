@@ -21,6 +21,10 @@ class NotCheckedError(Exception):
     """A check could not be made here, for lack of a library or of data; nothing is wrong with the plugin."""
 
 
+class DoesNotApplyError(Exception):
+    """A check is of something that the plugin does not offer, and need not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
     """A plugin with the options that it is checked with.
@@ -85,6 +89,9 @@ class Check:
 class Case:
     """One check of one subject; calling it makes the check.
 
+    Returns:
+        Why it does not apply; empty where the subject passed it.
+
     Raises:
         NonconformingError: also where the plugin raised anything.
         NotCheckedError: an optional library, or data, is not there.
@@ -96,10 +103,12 @@ class Case:
     def __str__(self) -> str:
         return f"{self.subject}-{self.check.name}"
 
-    def __call__(self) -> None:
+    def __call__(self) -> str:
         with _alone():
             try:
                 self.check.run(self.subject)
+            except DoesNotApplyError as reason:
+                return str(reason)
             except (NonconformingError, NotCheckedError):
                 raise
             except MissingLibraryError as error:
@@ -109,6 +118,7 @@ class Case:
                 raise NonconformingError(
                     f"{self.subject} raised {type(error).__name__}: {text}; it was checked that: {self.check.protects}"
                 ) from error
+        return ""
 
 
 def require(holds: bool, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from shapegen.testing.check import Subject, require
+from shapegen.testing.check import DoesNotApplyError, Subject, require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,7 @@ def exact_weights_are_those_of_the_surface(subject: Subject) -> None:
 
     inr: nn.Module = subject.build()
     if not isinstance(inr, ExactInr):
-        return
+        raise DoesNotApplyError("it has no `weights_of`: its weights are fitted")
     surface, size = pair().truth, sum(value.numel() for value in inr.parameters())
     weights = inr.weights_of(surface)
     found = (tuple(weights.shape), weights.dtype, weights.device.type)
@@ -47,7 +47,7 @@ def standalone_is_the_same(subject: Subject) -> None:
 
     inr: nn.Module = subject.build()
     if not isinstance(inr, StandaloneInr):
-        return
+        raise DoesNotApplyError("it has no `standalone`: it is not exported as source")
     weights, points = {name: value.detach() for name, value in inr.named_parameters()}, points_in_cube(50, 3)
     try:
         values, expected = _from_source(inr.standalone()).field(weights, points), inr(points)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from shapegen.testing.check import Subject, require
+from shapegen.testing.check import DoesNotApplyError, Subject, require
 
 
 def says_what_it_applies_to(subject: Subject) -> None:
@@ -52,7 +52,7 @@ def order_does_not_matter(subject: Subject) -> None:
 
     metric = subject.build()
     if metric.applies_to != "generation":
-        return
+        raise DoesNotApplyError("it is no metric of generation")
     wrong = _apart(metric(sets()), metric(sets(shuffled=True)), relative=1e-6)
     require(
         not wrong, f"with its shapes in another order {subject} gives other numbers: {wrong}; sort what it draws by"
@@ -79,7 +79,7 @@ def truth_is_best(subject: Subject) -> None:
 
     metric = subject.build()
     if metric.applies_to != "reconstruction":
-        return
+        raise DoesNotApplyError("it is no metric of reconstruction")
     best, worse = metric(pair()), metric(pair(prediction="moved"))
     wrong = {
         name: (worse[name], best[name])
@@ -95,7 +95,7 @@ def empty_prediction_is_survived(subject: Subject) -> None:
 
     metric = subject.build()
     if metric.applies_to != "reconstruction":
-        return
+        raise DoesNotApplyError("it is no metric of reconstruction")
     found = metric(pair(prediction="empty"))
     missing = sorted(set(metric.target) - set(found))
     require(not missing, f"for an empty prediction {subject} leaves out {missing}; give the worst value, or infinity")
@@ -107,7 +107,7 @@ def resampling_moves_its_numbers(subject: Subject) -> None:
 
     metric = subject.build()
     if metric.applies_to != "generation" or not hasattr(metric, "resampled"):
-        return
+        raise DoesNotApplyError("it has no `resampled`: its intervals are those of the shapes")
     whole = set(metric(_data(metric)))
     rows = [metric.resampled(_data(metric), np.random.default_rng(seed)) for seed in (0, 0, 1, 2)]
     unknown = sorted({name for row in rows for name in row} - whole)

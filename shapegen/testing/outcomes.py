@@ -11,7 +11,7 @@ from shapegen.registry import Failure
 from shapegen.testing.check import NonconformingError, NotCheckedError, Subject
 from shapegen.testing.kit import cases
 
-Result = Literal["passed", "failed", "not checked"]
+Result = Literal["passed", "failed", "not checked", "does not apply"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Outcome:
     Args:
         plugin: `kind/name`, or the entry point of what could not be loaded.
         check: its name.
-        result: "not checked" where a library or data is missing.
+        result: "not checked" where a library or data is missing, "does not apply" where the plugin need not have what
+            is checked.
         reason: why it is not "passed".
         seconds: that it took.
     """
@@ -52,9 +53,9 @@ def not_loaded(failure: Failure) -> Outcome:
 
 def _made(case: Any) -> tuple[Result, str]:
     try:
-        case()
+        reason = case()
     except NonconformingError as error:
         return "failed", str(error)
     except NotCheckedError as error:
         return "not checked", str(error)
-    return "passed", ""
+    return ("does not apply", reason) if reason else ("passed", "")
