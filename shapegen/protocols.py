@@ -162,6 +162,18 @@ class ExactInr(Protocol):
 
 
 @runtime_checkable
+class ManyInr(Protocol):
+    """An INR (an `nn.Module`) that evaluates many of its kind at once faster than `torch.func.vmap` does."""
+
+    def forward_each(self, parameters: Mapping[str, Tensor], points: Tensor) -> Tensor:
+        """Evaluate n INRs, each at its own points: [n, m, 3] in [-0.5, 0.5] -> [n, m], as n times `forward`.
+
+        `parameters` maps the names of `named_parameters()` to tensors [n, ...]; the module's own values are not used.
+        """
+        ...
+
+
+@runtime_checkable
 class StandaloneInr(Protocol):
     """An INR (an `nn.Module`) that can say how it is evaluated without shapegen; `shapegen export --weights` asks."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from shapegen.inr.layout import ParameterLayout, parameter_layout
+from shapegen.protocols import ManyInr
 
 TRUNCATION = 0.1
 """Signed distances are truncated at this many canonical units before they are fitted ..."""
@@ -27,7 +28,7 @@ def output_kind(inr: nn.Module) -> str:
 
 
 def evaluate(inr: nn.Module, weights: Tensor, points: Tensor, *, layout: ParameterLayout | None = None) -> Tensor:
-    """Evaluate n INRs of one architecture, each at its own points.
+    """Evaluate n INRs of one architecture, each at its own points: by its `forward_each`, if it has one, else by vmap.
 
     Args:
         inr: the architecture; its own parameter values are not used.
@@ -39,6 +40,8 @@ def evaluate(inr: nn.Module, weights: Tensor, points: Tensor, *, layout: Paramet
         [n, m] raw outputs.
     """
     parameters = (layout or parameter_layout(inr)).unflatten(weights)
+    if isinstance(inr, ManyInr):
+        return inr.forward_each(parameters, points)
 
     def one(values: dict[str, Tensor], xyz: Tensor) -> Tensor:
         return functional_call(inr, values, (xyz,))
