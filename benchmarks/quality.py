@@ -30,6 +30,7 @@ from shapegen.detail.refit import Detail
 from shapegen.detail.statistics import DetailStatistics
 from shapegen.diffusion.latents import LatentLayout, assemble
 from shapegen.discovery import discover
+from shapegen.drawing import facts_of
 from shapegen.evaluation import ReconstructionPair
 from shapegen.generator import Generator, build_generator
 from shapegen.geometry.meshing import mesh_field
@@ -39,7 +40,6 @@ from shapegen.inr.samples import load_samples
 from shapegen.model import build_model
 from shapegen.run import Run
 from shapegen.settings import load_config
-from shapegen.stages.sample import facts_of
 from shapegen.store import part, read_tensors, write_arrays, write_json, write_tensors
 from shapegen.training_latents import standardised
 from shapegen_plugins.reconstruction import ChamferL1, FScore, NormalConsistency, VolumeIou

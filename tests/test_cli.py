@@ -52,13 +52,14 @@ def stages(monkeypatch):
             if name == "evaluate":
                 write_json(folder / "metrics.json", {})
 
-        def draw(run, *, count, seed, out, mesh_format, resolution, conditions):
-            assert not conditions
-            return {"count": count, "seed": seed, "out": str(out), "format": mesh_format, "resolution": resolution}
-
         module.compute = compute
-        module.draw = draw
         monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def draw(run, *, count, seed, out, mesh_format, resolution, conditions):
+        assert not conditions
+        return {"count": count, "seed": seed, "out": str(out), "format": mesh_format, "resolution": resolution}
+
+    monkeypatch.setattr("shapegen.drawing.draw", draw)
     return computed
 
 
@@ -220,7 +221,7 @@ def test_sample_draws_into_a_folder(shape, stages, tmp_path, monkeypatch):
     drawn = []
     assert "no finished stage" in shape("sample", shape("prepare", "r") and "r", "-n", "3").stderr
     assert shape("run", "--out", "r").exit_code == 0
-    monkeypatch.setattr(sys.modules["shapegen.stages.sample"], "draw", lambda run, **given: drawn.append(given))
+    monkeypatch.setattr("shapegen.drawing.draw", lambda run, **given: drawn.append(given))
     stages.clear()
     result = shape("sample", "r", "-n", 65, "--out", "livers", "--format", "glb", "--seed", 7, "--resolution", 32)
     assert result.exit_code == 0, result.stderr

@@ -17,13 +17,13 @@ from shapegen.api import open_run
 from shapegen.cli import app
 from shapegen.data.population import Population
 from shapegen.discovery import discover
+from shapegen.drawing import draw
 from shapegen.errors import ConfigError, CorruptFileError, StageMissingError
 from shapegen.generator import load_generator
 from shapegen.geometry.export import read_mesh, write_mesh
 from shapegen.geometry.surface import is_closed, signed_volume
 from shapegen.pretrained import FACTS, TENSORS, freeze, load_pretrained, pretrained_organ
 from shapegen.report.tables import interval, number
-from shapegen.stages.sample import draw
 from shapegen.store import read_json, read_tensors, sha256_file, write_json, write_tensors
 from shapegen_organs import liver
 from shapegen_organs.make_pretrained import check_sources, difference_mm, make

@@ -107,8 +107,8 @@ def test_shares_count_empty_shapes_and_have_wilson_intervals():
 def test_cheap_facts_are_what_the_sample_stage_writes():
     import torch
 
+    from shapegen.drawing import facts_of
     from shapegen.generator import Sample
-    from shapegen.stages.sample import facts_of
 
     written = facts_of(Sample(torch.zeros(1, 1), torch.zeros(1), 250.0, liver()))
     assert {key: written[key] for key in cheap_facts(liver())} == cheap_facts(liver())

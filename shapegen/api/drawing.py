@@ -49,8 +49,8 @@ def sample(
         StageMissingError: the run is not trained.
         RunFolderError: the run folder's stages do not fit its configuration.
     """
+    from shapegen.drawing import draw
     from shapegen.pipeline import check_upstream
-    from shapegen.stages.sample import draw
 
     if min_quality is not None and (conditions or not 0 <= min_quality <= 1):
         raise ConfigError(
@@ -97,8 +97,8 @@ def _sample_organ(
     conditions: Sequence[str],
     min_quality: float | None,
 ) -> Any:
+    from shapegen.drawing import draw
     from shapegen.pretrained import pretrained_organ
-    from shapegen.stages.sample import draw
 
     catalog = discover()
     pretrained = pretrained_organ(catalog, organ)
