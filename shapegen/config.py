@@ -152,6 +152,10 @@ class DiffusionConfig(Config):
     calibrate: bool = Field(default=False, description="Widen samples to the spread that held-out codes show.")
     patience: int = Field(default=12, ge=1, description="Evaluations without improvement before training stops.")
     evaluate_every: int = Field(default=25, ge=1, description="Training steps between held-out evaluations.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Of the network's products in training; auto: bfloat16 on GPUs that have it."
+    )
+    compile: bool = Field(default=False, description="Compile the network for training (torch.compile).")
     condition_dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Share of training codes whose condition is hidden, for each condition."
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from shapegen.diffusion.accumulation import Accumulation, is_out_of_memory
+from shapegen.diffusion.accumulation import Accumulation, in_bfloat16, is_out_of_memory
 from shapegen.diffusion.edm import EDM
 from shapegen.diffusion.flow import FlowMatching
 from shapegen.diffusion.training import TrainingSettings, train
@@ -54,6 +54,33 @@ def test_gradients_in_parts_are_those_of_the_whole(process, cond, most):
     torch.testing.assert_close(in_parts, errors, rtol=TOLERANCE, atol=TOLERANCE)
     for one, other in zip(parts, whole, strict=True):
         assert (one - other).abs().max() <= TOLERANCE * other.abs().max()
+
+
+@pytest.mark.parametrize("process", [EDM(), FlowMatching()], ids=["edm", "flow"])
+def test_bfloat16_is_of_the_products_alone(process):
+    """Eight bits of mantissa in the network's outputs; weights, gradients and losses are float32."""
+    x = torch.randn(16, 3, 4, generator=torch.Generator().manual_seed(1)) * MASK
+    kinds, found = [], []
+    for bfloat16 in (False, True):
+        network = Tight(16)
+        network.layers.register_forward_hook(lambda module, given, result: kinds.append(result.dtype))
+        step = Accumulation(print, bfloat16=bfloat16)
+        errors = step.backward(process, network, x, MASK, torch.Generator().manual_seed(2), None)
+        found.append((errors, [parameter.grad for parameter in network.parameters()]))
+    assert kinds == [torch.float32, torch.bfloat16]
+    (errors, gradients), (rough, rough_gradients) = found
+    assert rough.dtype == torch.float32
+    assert not torch.equal(rough, errors)
+    torch.testing.assert_close(rough, errors, rtol=0.05, atol=0.02)
+    for one, other in zip(rough_gradients, gradients, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= 0.05 * other.norm()
+
+
+def test_bfloat16_where_it_is_asked_for_or_a_gpu_has_it(monkeypatch):
+    assert [in_bfloat16(text, "cpu") for text in ("auto", "float32", "bfloat16")] == [False, False, True]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert [in_bfloat16(text, "cuda:1") for text in ("auto", "float32", "bfloat16")] == [True, False, True]
 
 
 @pytest.mark.parametrize("batch", [16, 7])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -198,6 +201,18 @@ def test_the_caller_s_randomness_is_left_alone(tmp_path, uninterrupted):
     got = run(tmp_path, network=network)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert same(got, uninterrupted)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_compiled_the_training_is_the_same_but_for_rounding(tmp_path):
+    settings = replace(SETTINGS, steps=3, evaluate_every=3)
+    network = small()
+    network.layers[2].p = 0.0
+    _, plain = run(tmp_path / "plain", network=deepcopy(network), settings=settings)
+    _, compiled = run(tmp_path / "compiled", network=network, settings=replace(settings, compile=True))
+    assert plain.keys() == compiled.keys()
+    for name in plain:
+        torch.testing.assert_close(compiled[name], plain[name], rtol=1e-3, atol=1e-4)
 
 
 def test_dropout_was_at_work_and_evaluation_is_without_it(tmp_path, uninterrupted):

@@ -24,10 +24,12 @@ class Accumulation:
     Args:
         note: told once for each time that parts become smaller.
         parts: into how many a batch is divided.
+        bfloat16: let the network's products be of that precision (`torch.autocast`).
     """
 
     note: Callable[[str], None]
     parts: int = 1
+    bfloat16: bool = False
 
     def backward(
         self,
@@ -100,14 +102,15 @@ class Accumulation:
         found = []
         for part in torch.arange(rows.start, rows.stop).tensor_split(self.parts):
             here = slice(int(part[0]), int(part[-1]) + 1)
-            errors = process.errors(
-                network,
-                x[here],
-                noise=noise[here],
-                level=level[here],
-                mask=mask,
-                cond=None if cond is None else cond[here],
-            )
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+                errors = process.errors(
+                    network,
+                    x[here],
+                    noise=noise[here],
+                    level=level[here],
+                    mask=mask,
+                    cond=None if cond is None else cond[here],
+                )
             (errors.sum() / len(x)).backward()
             found.append(errors.detach())
         return torch.cat(found)
@@ -122,6 +125,14 @@ def _add_up(network: nn.Module, errors: Tensor) -> None:
     team().add(errors, used, *gradients)
     for parameter, gradient, users in zip(parameters, gradients, used.tolist(), strict=True):
         parameter.grad = gradient if users else None
+
+
+def in_bfloat16(precision: str, device: str) -> bool:
+    """Tell whether products are bfloat16's on this device: where that is asked for, and for "auto" on GPUs that have
+    it. A processor without matrix units takes 1.8 to 2.5 times as long by it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

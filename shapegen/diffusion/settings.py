@@ -30,6 +30,9 @@ class TrainingSettings:
         patience: evaluations without a new best before the training stops; 0: never.
         validation_levels: noise levels of an evaluation, the midpoints of equal parts of the training distribution.
         validation_repeats: noises for each level and held-out row.
+        precision: of the network's products in a training step: "float32", "bfloat16", or "auto", bfloat16 on a GPU
+            that has it. Weights, losses and averages are float32 in any case (Micikevicius et al., ICLR 2018).
+        compile: let torch.compile make the network's training step; worth it for large networks on a GPU.
 
     Raises:
         ValueError: a value out of its range.
@@ -48,6 +51,8 @@ class TrainingSettings:
     patience: int = 10
     validation_levels: int = 16
     validation_repeats: int = 8
+    precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         ranges: dict[str, bool] = {
@@ -62,6 +67,7 @@ class TrainingSettings:
             >= 0,
             "ema must be in [0, 1)": 0 <= self.ema < 1,
             "schedule must be 'cosine' or 'constant'": self.schedule in ("cosine", "constant"),
+            "precision must be 'auto', 'float32' or 'bfloat16'": self.precision in ("auto", "float32", "bfloat16"),
         }
         for rule, holds in ranges.items():
             if not holds:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from shapegen.checkpoint import Checkpoint
-from shapegen.diffusion.accumulation import Accumulation
+from shapegen.diffusion.accumulation import Accumulation, in_bfloat16
 from shapegen.diffusion.curve import Curve
 from shapegen.diffusion.process import Process
 from shapegen.diffusion.settings import TrainingSettings, learning_rate
@@ -144,7 +144,11 @@ def train(
     kept = Checkpoint(checkpoint / key[:16], state, optimiser)
     done = kept.resume()
     good, good_step = copied(network), done
-    gradient = Accumulation(note or logging.getLogger(__name__).warning)
+    gradient = Accumulation(
+        note or logging.getLogger(__name__).warning, bfloat16=in_bfloat16(settings.precision, device)
+    )
+    if settings.compile:
+        network.compile()  # in place: names and copies of its weights stay what they are
     if progress and done:
         progress(done)
 
