@@ -11,6 +11,7 @@ of the other sources that sorting accepts. What has been made is kept in `--work
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ from shapegen.store import derived_seed, read_json, write_json
 from shapegen_organs.liver import LiverConfig, build
 
 REJECTED, CUT = 487 / 939, 0.86
+WAYS = {
+    "sorted": ["curate.use=true", "curate.weight_space=[]"],
+    "sorted-helped": ["curate.use=true"],
+    "unsorted": ["curate.use=false"],
+}
 METRICS = ("volume-iou", "mmd", "coverage", "one-nna", "kpd", "nearest-training", "anatomy")
 
 
@@ -91,10 +97,12 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="livers to learn from, half of which are damaged")
     parser.add_argument("--test", action="append", required=True, help="livers to judge by")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, action="append", help="of runs; the first also of the damage")
+    parser.add_argument("--way", action="append", choices=WAYS, help="default: all")
     options = parser.parse_args()
     work: Path = options.work.resolve()
-    done = messy(options.data, work / "messy", options.seed)
+    seeds: list[int] = options.seed or [0]
+    done = messy(options.data, work / "messy", seeds[0])
     organ = build(LiverConfig())
     split: dict[str, str] = {}
     for item in organ.scan([str(work / "messy"), *options.test])[0]:
@@ -102,15 +110,16 @@ def main() -> None:
         split[item.group] = "test" if not known else "validation" if position(item.group) < 0.15 else "train"
     write_json(work / "split.json", split)
     write_sources(work / "all.json", work / "messy", options.test, None)
-    made = {"metrics": METRICS, "split": work / "split.json", "seed": options.seed}
-    alone, helped, unsorted = work / "sorted", work / "sorted-helped", work / "unsorted"
-    make("run", alone, data=work / "all.json", settings=["curate.use=true", "curate.weight_space=[]"], **made)
-    kept = Population.load(alone / "prepare")
+    made = {"metrics": METRICS, "split": work / "split.json"}
+    first = work / "sorted"
+    make("run", first, data=work / "all.json", settings=WAYS["sorted"], seed=seeds[0], **made)
+    kept = Population.load(first / "prepare")
     accepted = {shape.id.split("/")[-1] for shape in kept if shape.split == "test"}
     write_sources(work / "same.json", work / "messy", options.test, accepted)
-    make("run", helped, data=work / "same.json", settings=["curate.use=true"], **made)
-    make("run", unsorted, data=work / "same.json", settings=["curate.use=false"], **made)
-    for folder in (alone, helped, unsorted):
+    for seed, way in product(seeds, options.way or WAYS):
+        folder = work / (way if seed == seeds[0] else f"{way}-{seed}")
+        settings = [*WAYS[way], f"cache={work / 'cache'}"]
+        make("run", folder, data=work / "same.json", settings=settings, seed=seed, **made)
         shapes = Population.load(folder / "prepare")
         learned = [shape.id.split("/")[-1] for shape in shapes if shape.split != "test"]
         damaged = sum(done[name] != "undamaged" for name in learned)
