@@ -255,7 +255,8 @@ def main() -> None:
     if before:
         for name, some in (("looked_at_before", livers & before), ("new", livers - before)):
             chosen = [row for row in rows if row.example.item in some]
-            found[name] = {"livers": len(some), **table(chosen)}
+            if chosen:
+                found[name] = {"livers": len(some), **table(chosen)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
     print(json.dumps(found, indent=1))
