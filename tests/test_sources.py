@@ -175,6 +175,8 @@ def test_folders_of_one_name_are_told_apart_by_their_parents(tmp_path, organ):
         (lambda p: write_map(p / "sub" / "a.nii.gz"), "give that folder"),
         (lambda p: p.write_text("x"), "not a file that can be read"),
         (lambda p: (p / "s0001").mkdir(parents=True), "it is empty"),
+        (lambda p: (p.mkdir(), (p / "I1").write_bytes(bytes(128) + b"DICM")), "such as I1; these are DICOM files"),
+        (lambda p: (p.mkdir(), (p / "1.dcm").write_bytes(b"")), "convert the segmentation to NIfTI"),
     ],
 )
 def test_nothing_to_read_says_what_is_there(tmp_path, organ, prepare, says):

@@ -66,8 +66,18 @@ def walk(path: Path, preset: Preset, organ_file: str) -> tuple[list[Found], list
         below = next((child for child in sorted(path.rglob("*")) if child.is_file() and _readable(child)), None)
         hint = f"; there are such files in {below.parent}: give that folder" if below else ""
         hint = hint or (f"; it holds {len(files)} other files, such as {files[0].name}" if files else "; it is empty")
+        if any(_is_dicom(child) for child in files):
+            hint += "; these are DICOM files: convert the segmentation to NIfTI (dcm2niix; dcmqi for SEG objects)"
         raise NoUsableDataError(f"{path}: no file that can be read; expected {_kinds()}{hint}")
     return found, unread
+
+
+def _is_dicom(path: Path) -> bool:
+    """Tell whether a file is DICOM, by its suffix or the letters after its preamble (PS3.10, section 7.1)."""
+    if path.suffix.lower() == ".dcm":
+        return True
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
 
 
 def _walk_totalsegmentator(path: Path, subjects: Sequence[Path], name: str) -> tuple[list[Found], list[dict[str, str]]]:
