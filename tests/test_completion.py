@@ -10,7 +10,7 @@ import trimesh
 
 from shapegen.completion import slices
 from shapegen.completion.complete import complete, write_completion
-from shapegen.completion.facing import ANGLE, SHARE, facing_cost
+from shapegen.completion.facing import ANGLE, SHARE, facing_costs
 from shapegen.completion.observation import (
     SPACING_MM,
     Observation,
@@ -20,7 +20,7 @@ from shapegen.completion.observation import (
 )
 from shapegen.completion.paint import write_painted
 from shapegen.completion.pose import Pose, farthest, find_poses, mean_shape
-from shapegen.completion.posterior import MODEL_MM, draw
+from shapegen.completion.posterior import MODEL_MM, SHIFT_MM, TURN, draw
 from shapegen.completion.prior import decoded, prior_of
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.geometry.surface import Surface, select_faces, signed_volume
@@ -78,16 +78,18 @@ def test_normals_cost_what_their_angle_to_the_shape_says(generator):
     prior = prior_of(generator, 0, seed=0)
     seen = from_surface(front(ellipsoid(AXES)))
     pose = Pose(np.eye(3), np.zeros(3), 0.0)
-    found = draw(generator, prior, seen, pose, count=0, noise_mm=0.5, seed=0, steps=60)
-    right = facing_cost(generator, found, seen)
+    found = draw(generator, prior, seen, [pose], [None], noise_mm=0.5, seed=0, steps=60)
+    (right,) = facing_costs(generator, found, seen)
     turn = np.radians(40)
     about = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
     flat = np.abs(seen.normals[:, 2]) < 0.2  # turned about the z axis by as much as the axis lets them
     turned = Observation(seen.points[flat], seen.sides[flat], seen.normals[flat] @ about.T)
     assert right < 0.1 * len(seen.points)
-    assert facing_cost(generator, found, turned) == pytest.approx(SHARE * flat.sum() * (40 / ANGLE) ** 2 / 2, rel=0.25)
+    assert facing_costs(generator, found, turned)[0] == pytest.approx(
+        SHARE * flat.sum() * (40 / ANGLE) ** 2 / 2, rel=0.25
+    )
     bare = Observation(seen.points, seen.sides, np.zeros_like(seen.normals))
-    assert facing_cost(generator, found, bare) == 0
+    assert facing_costs(generator, found, bare).tolist() == [0]
 
 
 def test_draws_agree_with_what_was_seen_and_differ_from_each_other(generator):
@@ -101,16 +103,13 @@ def test_draws_agree_with_what_was_seen_and_differ_from_each_other(generator):
 def test_spread_of_the_draws_is_that_of_the_linearised_posterior(generator):
     """Around points over the whole surface everything is nearly linear, and the posterior's covariance is
     (J^T J / s^2 + 1)^-1 over the latent, the turn and the shift, each in its prior's spreads."""
-    from shapegen.completion.posterior import SHIFT_MM, TURN
-
     noise, true = 4.0, ellipsoid(AXES)
     rng = np.random.default_rng(0)
     points = true.vertices[rng.permutation(len(true.vertices))[:60]]
     seen = Observation(points, np.zeros(60, np.int8), np.zeros((60, 3)))
     prior = prior_of(generator, 200, seed=0)
-    found = draw(
-        generator, prior, seen, Pose(np.eye(3), np.zeros(3), 0.0), count=200, noise_mm=noise, seed=0, estimate=False
-    )
+    poses = [Pose(np.eye(3), np.zeros(3), 0.0)] * 200
+    found = draw(generator, prior, seen, poses, list(range(200)), noise_mm=noise, seed=0)
 
     def distance(parameters):
         _, weights, scales = decoded(generator, prior, parameters[None, :4])

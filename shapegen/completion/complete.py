@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shapegen.completion.facing import facing_cost
 from shapegen.completion.kriging import Kriging
 from shapegen.completion.observation import Observation
-from shapegen.completion.pose import BEST, Pose, find_poses, mean_shape
+from shapegen.completion.pose import Pose, find_poses, mean_shape
 from shapegen.completion.posterior import STEPS, Posterior, Term, distances_mm, draw, placement_of
 from shapegen.completion.prior import Prior, prior_of
 from shapegen.completion.residual import REFIT, as_seen
+from shapegen.completion.starts import TRIAL_STEPS, draw_poses, registered
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.geometry.meshing import mesh_field
@@ -27,8 +27,6 @@ from shapegen.inr.field import numpy_field, output_kind
 if TYPE_CHECKING:
     from shapegen.generator import Generator
 
-TRIAL_STEPS = 80
-"""Of each registered pose, before the best is drawn from."""
 WIDER = 1.3
 """Times the generator's own spread: codes of organs that it has never seen vary about so much more (docs/study.md)."""
 MISFIT_MM = 6.0
@@ -41,11 +39,12 @@ class Completion:
     """What was found.
 
     Args:
-        estimate: the most probable shape, mm, RAS, where the observation lies.
+        estimate: the surface on which the mean signed distance of all rows of `posterior` is zero, mm, RAS, where the
+            observation lies.
         uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces, with
             what is still open of the residual, which no draw shows; 0 without draws.
         draws: other possible shapes, mm, RAS; None where one is empty.
-        posterior: the INRs and poses; row 0 is the estimate.
+        posterior: the INRs and poses; row 0 is the most probable shape.
         residual: what is known of the rest that the weight space cannot hold, in the frame of what was seen.
     """
 
@@ -107,14 +106,17 @@ def complete(
     if output_kind(generator.inr) != "sdf":
         raise ConfigError("completion needs an INR of signed distances, such as siren; this run's gives occupancies")
     prior = prior_of(generator, count, seed=seed).widened(WIDER)
-    if pose is None:
-        pose = _best_pose(generator, prior, seen, noise_mm=noise_mm, seed=seed, progress=progress)
+    tries = [pose] if pose is not None else find_poses(*mean_shape(generator, prior), seen, seed=seed)
+    poses, costs = registered(generator, prior, seen, tries, noise_mm=noise_mm, seed=seed, progress=progress)
+    begin = draw_poses(
+        generator, prior, seen, poses, costs, count=count, noise_mm=noise_mm, seed=seed, progress=progress
+    )
     found = draw(
         generator,
         prior,
         seen,
-        pose,
-        count=count,
+        [poses[int(costs.argmin())], *begin],
+        [None, *range(count)],
         noise_mm=noise_mm,
         seed=seed,
         steps=steps,
@@ -127,44 +129,39 @@ def complete(
             advice="check that it is this organ, in mm, with the patient upright in its axes; or give a larger --noise",
         )
     found, residual = as_seen(generator, found, seen, noise_mm=noise_mm, seed=seed, progress=progress)
-    surfaces = [_surface(generator, found, row, resolution) for row in range(count + 1)]
-    estimate, *draws = surfaces
+    estimate = _mean_surface(generator, found, resolution)
     if estimate is None:
         raise UnusableItemError("the most probable shape is empty", advice="give a larger part of the organ")
-    return Completion(estimate, _uncertainty(generator, found, residual, estimate), tuple(draws), found, residual)
+    draws = tuple(_surface(generator, found, row, resolution) for row in range(1, count + 1))
+    return Completion(estimate, _uncertainty(generator, found, residual, estimate), draws, found, residual)
 
 
 def steps_of(count: int, steps: int = STEPS) -> int:
-    """Return how many steps `complete` reports at most for so many draws: those of the draws, the trials of the poses,
-    and those of the refits."""
-    return steps + BEST * TRIAL_STEPS + (count + 1) * REFIT
-
-
-def _best_pose(
-    generator: Generator,
-    prior: Prior,
-    seen: Observation,
-    *,
-    noise_mm: float,
-    seed: int,
-    progress: Callable[[int], None] | None,
-) -> Pose:
-    """Return the registered pose from which the most probable shape fits best, in its distances and its normals."""
-    mean, scale = mean_shape(generator, prior)
-    trials = []
-    for pose in find_poses(mean, scale, seen, seed=seed):
-        found = draw(
-            generator, prior, seen, pose, count=0, noise_mm=noise_mm, seed=seed, steps=TRIAL_STEPS, progress=progress
-        )
-        better = replace(pose, rotation=found.rotations[0].double().numpy(), centre=found.centres[0].double().numpy())
-        trials.append((float(found.loss[0]) + facing_cost(generator, found, seen), better))
-    return min(trials, key=lambda each: each[0])[1]
+    """Return how many steps `complete` reports at most for so many draws: those of the draws, the trials of poses, and
+    those of the refits."""
+    return steps + 2 * TRIAL_STEPS + (count + 1) * REFIT
 
 
 def in_population_frame(found: Posterior, row: int, surface: Surface) -> Surface:
     """Return a row's surface, given where the observation lies, as the population lies; mm."""
     place = placement_of(found, row)
     return Placement(place.scale).to_mm(place.to_canonical(surface))
+
+
+def _mean_surface(generator: Generator, found: Posterior, resolution: int) -> Surface | None:
+    """Return where the mean signed distance of all rows is zero, within the cube of the first one."""
+    place = placement_of(found, 0)
+
+    def field(canonical: NDArray[np.float32]) -> NDArray[np.float32]:
+        mm = place.to_mm(Surface(canonical.astype(np.float64), np.zeros((0, 3), np.int64))).vertices
+        total = sum(
+            distances_mm(generator.inr, weights.to(generator.device), placement_of(found, row), mm)
+            for row, weights in enumerate(found.weights)
+        )
+        return np.asarray(total / (len(found.weights) * place.scale), np.float32)
+
+    canonical = mesh_field(field, resolution=resolution)
+    return place.to_mm(canonical) if canonical is not None else None
 
 
 def _surface(generator: Generator, found: Posterior, row: int, resolution: int) -> Surface | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from shapegen.inr.field import as_distance, evaluate
 from shapegen.inr.layout import parameter_layout
@@ -22,19 +23,19 @@ SHARE = 0.25
 """Points that tell something new: near ones turn together."""
 
 
-def facing_cost(generator: Generator, found: Posterior, seen: Observation) -> float:
-    """Return the cost of the first row's normals at the points that have one, in the units of `Posterior.loss`:
+def facing_costs(generator: Generator, found: Posterior, seen: Observation) -> NDArray[np.float64]:
+    """Return the cost [n] of each row's normals at the points that have one, in the units of `Posterior.loss`:
     `SHARE` * sum of angle^2 / (2 `ANGLE`^2), linear beyond three spreads; 0 where no normals are known."""
     known = (seen.sides == 0) & seen.normals.any(axis=1)
     if not known.any():
-        return 0.0
-    rotation, centre = found.rotations[0].numpy(), found.centres[0].numpy()
-    local = (seen.points[known] - centre) @ rotation.T / float(found.scales[0])
+        return np.zeros(len(found.weights))
+    turned = found.rotations.double().numpy().transpose(0, 2, 1)
+    away = seen.points[known] - found.centres.double().numpy()[:, None]
+    local = away @ turned / found.scales.double().numpy()[:, None, None]
     points = torch.as_tensor(local, dtype=torch.float32, device=generator.device).requires_grad_()
-    weights = found.weights[:1].to(generator.device)
-    output = evaluate(generator.inr, weights, points[None], layout=parameter_layout(generator.inr))
+    output = evaluate(generator.inr, found.weights.to(generator.device), points, layout=parameter_layout(generator.inr))
     (slope,) = torch.autograd.grad(as_distance(generator.inr, output).sum(), points)
-    slopes = torch.nn.functional.normalize(slope, dim=1).cpu().numpy()
-    cosine = (slopes * (seen.normals[known] @ rotation.T)).sum(axis=1)
+    slopes = torch.nn.functional.normalize(slope, dim=2).cpu().double().numpy()
+    cosine = (slopes * (seen.normals[known] @ turned)).sum(axis=2)
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1))) / ANGLE
-    return SHARE * float(np.where(angle < 3, angle**2 / 2, 3 * (angle - 1.5)).sum())
+    return SHARE * np.asarray(np.where(angle < 3, angle**2 / 2, 3 * (angle - 1.5)).sum(axis=1))

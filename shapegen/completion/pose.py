@@ -24,7 +24,7 @@ STARTS = 48
 """Places on the mean shape where the middle of what was seen is laid at first."""
 FACING = 0.15
 """How much a normal that looks the wrong way costs, in units of the cube root of the volume, as a distance would."""
-BEST = 3
+BEST = 6
 POINTS = 600
 
 

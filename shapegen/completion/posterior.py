@@ -62,13 +62,12 @@ def draw(
     generator: Generator,
     prior: Prior,
     seen: Observation,
-    pose: Pose,
+    poses: Sequence[Pose],
+    numbers: Sequence[int | None],
     *,
-    count: int,
     noise_mm: float,
     seed: int,
     steps: int = STEPS,
-    estimate: bool = True,
     terms: Sequence[Term] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Posterior:
@@ -76,34 +75,34 @@ def draw(
 
     Each draw is the minimum of
 
-        1/2 sum_j (d_j(u, pose) - e_j)^2 / s^2 + 1/2 |u - u_i|^2 + pose terms,   s^2 = noise^2 + `MODEL_MM`^2,
+        1/2 sum_j (d_j(u, pose) - e_j)^2 / s^2 + 1/2 |u - u_i|^2 + 1/2 |pose - pose_i|^2
 
     over u and the pose, where d_j is the INR's signed distance at point j in mm (of points inside or outside only what
-    contradicts), e_j ~ N(0, s^2) is fresh noise and u_i a fresh draw of the generator: exact for a Gaussian prior and a
-    linear field (Bardsley et al. 2014, "Randomize-then-optimize"; Oliver 1996), else an approximation.
+    contradicts), e_j ~ N(0, s^2), s^2 = noise^2 + `MODEL_MM`^2, is fresh noise, u_i a fresh draw of the generator and
+    pose_i a fresh one about the pose in which the row begins: exact for a Gaussian prior and a linear field (Bardsley
+    et al. 2014, "Randomize-then-optimize"; Oliver 1996), else an approximation.
 
     Args:
         generator: whose INR is a signed distance.
-        prior: of the generator, with at least `count` draws.
+        prior: of the generator, with a draw for each number.
         seen: m points in mm.
-        pose: where to begin.
-        count: draws.
+        poses: where each row begins.
+        numbers: i of each row; None: the most probable shape (u_i = 0, e = 0, pose_i as given).
         noise_mm: standard deviation of the points' error, mm.
-        seed: draw i depends on (seed, i) alone.
+        seed: the randomness of draw i depends on (seed, i) alone.
         steps: of Adam.
-        estimate: put the most probable shape (u_i = 0, e = 0) before the draws.
         terms: more to minimise, such as `shapegen.conditioning.term.AttributeTerm`, for all rows.
         progress: called with the number of steps done.
     """
     device = torch.device(generator.device)
-    total = count + int(estimate)
+    total = len(numbers)
     points = torch.as_tensor(seen.points, dtype=torch.float32, device=device)
     sides = torch.as_tensor(seen.sides, dtype=torch.float32, device=device)
     spread = float(np.hypot(noise_mm, MODEL_MM))
-    noise, around, turns, shifts = _randomness(prior, len(points), count, seed, estimate)
+    noise, around, turns, shifts = _randomness(prior, len(points), numbers, seed)
     noise, around = noise.to(device) * spread, around.to(device)
-    base = torch.as_tensor(pose.rotation, dtype=torch.float32, device=device)
-    centre = torch.as_tensor(pose.centre, dtype=torch.float32, device=device)
+    base = torch.as_tensor(np.stack([pose.rotation for pose in poses]), dtype=torch.float32, device=device)
+    centre = torch.as_tensor(np.stack([pose.centre for pose in poses]), dtype=torch.float32, device=device)
     turns, shifts = turns.to(device) * TURN, shifts.to(device) * SHIFT_MM
     u = around.clone().requires_grad_()
     turn = torch.zeros(total, 3, device=device, requires_grad=True)
@@ -115,16 +114,15 @@ def draw(
     ]
     layout = parameter_layout(generator.inr)
     known = sides == 0
-    trust = torch.ones(total, device=device)
-    if estimate:
-        trust[0] = prior.wider**2  # a wider prior is for how far draws may go; the estimate is nearer with the own one
+    # A wider prior is for how far draws may go; the estimate is nearer with the own one
+    trust = torch.tensor([prior.wider**2 if number is None else 1.0 for number in numbers], device=device)
 
     def rotations() -> Tensor:
         return torch.linalg.matrix_exp(cross_matrix(turn)) @ base
 
     def distances() -> tuple[Tensor, Tensor, Tensor, Tensor]:
         codes, weights, scales = decoded(generator, prior, u)
-        local = (points[None] - centre - shift[:, None]) @ rotations().transpose(1, 2) / scales[:, None, None]
+        local = (points[None] - (centre + shift)[:, None]) @ rotations().transpose(1, 2) / scales[:, None, None]
         output = evaluate(generator.inr, weights, local, layout=layout)
         beyond = (local.abs() - 0.5).clamp(min=0).norm(dim=-1)  # the field is only known within the cube
         return (as_distance(generator.inr, output) + beyond) * scales[:, None], codes, weights, scales
@@ -168,22 +166,21 @@ def distances_mm(inr: nn.Module, weights: Tensor, place: Placement, points: Poin
     """Return the signed distances [m] in mm, negative inside, of points [m, 3] (mm) from the surface of an INR with
     weights [parameters], on its device, that lies there."""
     canonical = place.to_canonical(Surface(points, np.zeros((0, 3), np.int64))).vertices
-    return numpy_field(inr, weights)(canonical.astype(np.float32)).astype(np.float64) * place.scale
+    within = np.clip(canonical, -0.5, 0.5)  # the field is only known within the cube
+    beyond = np.linalg.norm(canonical - within, axis=1)
+    return (numpy_field(inr, weights)(within.astype(np.float32)).astype(np.float64) + beyond) * place.scale
 
 
 def _randomness(
-    prior: Prior, points: int, count: int, seed: int, estimate: bool
+    prior: Prior, points: int, numbers: Sequence[int | None], seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return noise [n, points], centres of the prior [n, d], and turns and shifts [n, 3] each, standard normal; of the
     estimate all are zero."""
-    generators = [torch.Generator().manual_seed(derived_seed(seed, "posterior", number)) for number in range(count)]
-
-    def rows(size: int) -> Tensor:
-        found = [torch.randn(size, generator=own) for own in generators]
-        return with_estimate(torch.stack(found) if found else torch.zeros(0, size))
-
-    def with_estimate(drawn: Tensor) -> Tensor:
-        return torch.cat([drawn.new_zeros(int(estimate), drawn.shape[1]), drawn])
-
-    turns, shifts, noise = rows(3), rows(3), rows(points)
-    return noise, with_estimate(prior.draws[:count]), turns, shifts
+    shapes = (points, prior.size, 3, 3)
+    noise, around, turns, shifts = (torch.zeros(len(numbers), size) for size in shapes)
+    for row, number in enumerate(numbers):
+        if number is not None:
+            own = torch.Generator().manual_seed(derived_seed(seed, "posterior", number))
+            turns[row], shifts[row] = torch.randn(3, generator=own), torch.randn(3, generator=own)
+            noise[row], around[row] = torch.randn(points, generator=own), prior.draws[number]
+    return noise, around, turns, shifts
