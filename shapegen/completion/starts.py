@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 TRIAL_STEPS = 60
 """Of each pose, before one is chosen."""
 TRIAL_POINTS = 300
-"""Of what was seen, by which a pose is tried."""
+"""On the surface that was seen, by which a pose is tried, and as many inside and outside."""
 SPREADS = (0.0, 1.0, 1.0, 1.0)
 """Of the poses that are tried for each draw, times those that `draw` knows."""
-TEMPER = 0.002
+TEMPER = 0.01
 """Share of the cost that tells poses apart: points err together, by more than their noise, where the shape is wrong, so
 that the right pose of a validation liver often costs 50 more than the best one."""
 
@@ -102,14 +102,15 @@ def _tried(
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> tuple[Posterior, NDArray[np.float64]]:
-    """Return what comes of poses, and what it costs, as many points as were seen."""
-    kept = np.random.default_rng(derived_seed(seed, "trial")).permutation(len(seen.points))[:TRIAL_POINTS]
+    """Return what comes of poses, and what it costs."""
+    order = np.random.default_rng(derived_seed(seed, "trial")).permutation(len(seen.points))
+    on = seen.sides[order] == 0
+    kept = np.concatenate([order[on][:TRIAL_POINTS], order[~on][:TRIAL_POINTS]])
     few = Observation(seen.points[kept], seen.sides[kept], seen.normals[kept])
     found = draw(
         generator, prior, few, poses, numbers, noise_mm=noise_mm, seed=seed, steps=TRIAL_STEPS, progress=progress
     )
-    costs = found.loss.double().numpy() + facing_costs(generator, found, few)
-    return found, costs * (len(seen.points) / len(kept))
+    return found, found.loss.double().numpy() + facing_costs(generator, found, few)
 
 
 def _chosen(costs: NDArray[np.float64], luck: NDArray[np.float64]) -> int:
