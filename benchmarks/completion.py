@@ -3,8 +3,8 @@
     python benchmarks/completion.py runs/livers [--shape-model runs/ssm] [--share 0.25] [--slices 5] [--count 4]
 
 Of each test shape the frontmost faces are kept, up to a share of the area, or some axial slices of its mask, evenly
-spaced; points of the surface get Gaussian noise, slices that of `--slice-noise`. Compared are the most probable shape,
-the same of a statistical shape model (`--shape-model`: a run of the same data and split with `--inr sdf-grid
+spaced; points of the surface get Gaussian noise, slices that of `--slice-noise`. Compared are the estimate, the
+most probable shape of a statistical shape model (`--shape-model`: a run of the same data and split with `--inr sdf-grid
 --weight-space pca --generator gaussian`), the registered mean shape, and the training shape whose registration fits
 best (of every third): mean distance of the surfaces, both ways, in mm, and Dice. `covered`: the share of the estimate's
 vertices at which the true signed distance lies in the 80 % range of the draws and of what they cannot show

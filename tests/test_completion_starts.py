@@ -77,9 +77,7 @@ def test_rows_cost_together_what_they_cost_alone(generator, seen):
     prior = prior_of(generator, 2, seed=0)
     poses = [HERE, Pose(np.eye(3), np.array([0.0, -20.0, 10.0]), 0.0)]
     both = draw(generator, prior, seen, poses, [0, 1], noise_mm=2.0, seed=0, steps=5)
-    alone = [
-        draw(generator, prior, seen, [pose], [n], noise_mm=2.0, seed=0, steps=5) for n, pose in enumerate(poses)
-    ]
+    alone = [draw(generator, prior, seen, [pose], [n], noise_mm=2.0, seed=0, steps=5) for n, pose in enumerate(poses)]
     expected = [facing_costs(generator, each, seen)[0] for each in alone]
     np.testing.assert_allclose(facing_costs(generator, both, seen), expected, rtol=1e-3)
 

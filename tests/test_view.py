@@ -124,11 +124,11 @@ def test_completions_are_painted_with_their_uncertainty(here):
     write_json(folder / "completion.json", {"organ": "liver"})
     shapegen.view(folder)
     rows = shown(here / "view.html")
-    assert list(rows) == ["most probable", "draw-0000", "draw-0001"]
-    assert rows["draw-0001"]["beside"] == "most probable"
-    assert rows["most probable"]["measures"]["uncertainty"] == pytest.approx(uncertainty.mean(), rel=1e-4)
-    assert rows["most probable"]["mesh"]["top"] == pytest.approx(np.quantile(uncertainty, 0.99), rel=1e-4)
-    vertices, _, values = unpack(rows["most probable"]["mesh"])
+    assert list(rows) == ["estimate", "draw-0000", "draw-0001"]
+    assert rows["draw-0001"]["beside"] == "estimate"
+    assert rows["estimate"]["measures"]["uncertainty"] == pytest.approx(uncertainty.mean(), rel=1e-4)
+    assert rows["estimate"]["mesh"]["top"] == pytest.approx(np.quantile(uncertainty, 0.99), rel=1e-4)
+    vertices, _, values = unpack(rows["estimate"]["mesh"])
     assert np.abs(values - np.abs(vertices[:, 2]) / 10).max() < 0.03
 
 

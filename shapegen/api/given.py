@@ -37,7 +37,7 @@ def complete(
         observation: a partial mesh, a point cloud, or a label map with a few slices.
         run: a run, or its folder, whose generator knows the organ.
         organ: in place of a run: the organ whose pretrained generator does.
-        n: possible shapes to draw beside the most probable one.
+        n: possible shapes to draw beside the estimate.
         out: folder for the results.
         noise_mm: standard deviation of the points' error, mm.
         scale: mm for one unit of a mesh or point cloud.

@@ -1,4 +1,4 @@
-"""Whole organs from part of one: the most probable shape, other possible ones, and where they differ."""
+"""Whole organs from part of one: an estimate, other possible shapes, and where they differ."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from shapegen.completion.kriging import Kriging
 from shapegen.completion.observation import Observation
-from shapegen.completion.pose import Pose, find_poses, mean_shape
+from shapegen.completion.pose import Pose
 from shapegen.completion.posterior import STEPS, Posterior, Term, distances_mm, draw, placement_of
 from shapegen.completion.prior import Prior, prior_of
 from shapegen.completion.residual import REFIT, as_seen
-from shapegen.completion.starts import TRIAL_STEPS, draw_poses, registered
+from shapegen.completion.starts import TRIAL_STEPS, starts
 from shapegen.data.placement import Placement
 from shapegen.errors import ConfigError, UnusableItemError
 from shapegen.geometry.meshing import mesh_field
@@ -96,7 +96,7 @@ def complete(
         steps: of the optimisation.
         resolution: cells of the meshing grid along each axis.
         pose: where the organ lies, if that is known; else it is found.
-        terms: gives, for the prior, what else the estimate and the draws (count + 1 rows) shall be like.
+        terms: gives, for the prior, what else the most probable shape and the draws (count + 1 rows) shall be like.
         progress: called with the number of steps done, of `steps_of` in all.
 
     Raises:
@@ -106,16 +106,15 @@ def complete(
     if output_kind(generator.inr) != "sdf":
         raise ConfigError("completion needs an INR of signed distances, such as siren; this run's gives occupancies")
     prior = prior_of(generator, count, seed=seed).widened(WIDER)
-    tries = [pose] if pose is not None else find_poses(*mean_shape(generator, prior), seen, seed=seed)
-    poses, costs = registered(generator, prior, seen, tries, noise_mm=noise_mm, seed=seed, progress=progress)
-    begin = draw_poses(
-        generator, prior, seen, poses, costs, count=count, noise_mm=noise_mm, seed=seed, progress=progress
-    )
+    if pose is None:
+        poses = starts(generator, prior, seen, count=count, noise_mm=noise_mm, seed=seed, progress=progress)
+    else:
+        poses = [pose] * (count + 1)
     found = draw(
         generator,
         prior,
         seen,
-        [poses[int(costs.argmin())], *begin],
+        poses,
         [None, *range(count)],
         noise_mm=noise_mm,
         seed=seed,
@@ -131,14 +130,14 @@ def complete(
     found, residual = as_seen(generator, found, seen, noise_mm=noise_mm, seed=seed, progress=progress)
     estimate = _mean_surface(generator, found, resolution)
     if estimate is None:
-        raise UnusableItemError("the most probable shape is empty", advice="give a larger part of the organ")
+        raise UnusableItemError("the estimate is empty", advice="give a larger part of the organ")
     draws = tuple(_surface(generator, found, row, resolution) for row in range(1, count + 1))
     return Completion(estimate, _uncertainty(generator, found, residual, estimate), draws, found, residual)
 
 
 def steps_of(count: int, steps: int = STEPS) -> int:
-    """Return how many steps `complete` reports at most for so many draws: those of the draws, the trials of poses, and
-    those of the refits."""
+    """Return how many steps `complete` reports at most for so many draws: those of the draws, of the trials of
+    poses and of the refits."""
     return steps + 2 * TRIAL_STEPS + (count + 1) * REFIT
 
 

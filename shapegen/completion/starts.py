@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from shapegen.completion.facing import facing_costs
 from shapegen.completion.observation import Observation
-from shapegen.completion.pose import Pose
+from shapegen.completion.pose import Pose, find_poses, mean_shape
 from shapegen.completion.posterior import SHIFT_MM, TURN, Posterior, draw
 from shapegen.store import derived_seed
 
@@ -25,9 +25,30 @@ TRIAL_POINTS = 300
 """On the surface that was seen, by which a pose is tried, and as many inside and outside."""
 SPREADS = (0.0, 1.0, 1.0, 1.0)
 """Of the poses that are tried for each draw, times those that `draw` knows."""
-TEMPER = 0.01
+TEMPER = 0.006
 """Share of the cost that tells poses apart: points err together, by more than their noise, where the shape is wrong, so
-that the right pose of a validation liver often costs 50 more than the best one."""
+that the right pose of a validation liver often costs more than the best one. With this share ranges hold there."""
+
+
+def starts(
+    generator: Generator,
+    prior: Prior,
+    seen: Observation,
+    *,
+    count: int,
+    noise_mm: float,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[Pose]:
+    """Return where the most probable shape begins, in the registered pose that costs least, and then where each draw
+    does; arguments as `draw_poses` has them."""
+    mean, scale = mean_shape(generator, prior)
+    tries = find_poses(mean, scale, seen, seed=seed)
+    poses, costs = registered(generator, prior, seen, tries, noise_mm=noise_mm, seed=seed, progress=progress)
+    drawn = draw_poses(
+        generator, prior, seen, poses, costs, count=count, noise_mm=noise_mm, seed=seed, progress=progress
+    )
+    return [poses[int(costs.argmin())], *drawn]
 
 
 def registered(
@@ -43,7 +64,8 @@ def registered(
     """Return poses as the most probable shape from each lies, and what they cost [poses], in the units of
     `Posterior.loss`: in the distances and the normals of what was seen."""
     found, costs = _tried(generator, prior, seen, poses, [None] * len(poses), noise_mm, seed, progress)
-    return [pose_of(found, row) for row in range(len(poses))], costs
+    lie = zip(found.rotations.double().numpy(), found.centres.double().numpy(), poses, strict=True)
+    return [Pose(rotation, centre, pose.residual_mm) for rotation, centre, pose in lie], costs
 
 
 def draw_poses(
@@ -85,11 +107,6 @@ def draw_poses(
     _, found = _tried(generator, prior, seen, candidates, numbers, noise_mm, seed, progress)
     tried = found.reshape(count, len(SPREADS))
     return [candidates[len(SPREADS) * n + _chosen(tried[n], luck[n])] for n in range(count)]
-
-
-def pose_of(found: Posterior, row: int) -> Pose:
-    """Return where a row lies."""
-    return Pose(found.rotations[row].double().numpy(), found.centres[row].double().numpy(), float(found.misfit_mm[row]))
 
 
 def _tried(

@@ -158,9 +158,9 @@ def _samples(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
 
 def _completion(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
     values = (folder / "inrs.safetensors", "uncertainty_mm")
-    yield MeshFile(folder / "uncertainty.ply", "most probable", kind="completion", values=values)
+    yield MeshFile(folder / "uncertainty.ply", "estimate", kind="completion", values=values)
     for path in sorted((folder / "draws").glob("draw-*")):
-        yield MeshFile(path, path.stem, kind="possible", beside="most probable", relation="most probable shape")
+        yield MeshFile(path, path.stem, kind="possible", beside="estimate", relation="estimate")
 
 
 def _interpolation(folder: Path, listed: Mapping[str, Any]) -> Iterator[MeshFile]:
