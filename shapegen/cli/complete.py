@@ -37,7 +37,7 @@ def complete(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed gives other draws.")] = 0,
     conditions: options.Conditions = None,
 ) -> None:
-    """Complete an organ of which a part was seen: an estimate, other shapes that are possible, and where they differ."""
+    """Complete an organ of which a part was seen: an estimate, other possible shapes, and where they differ."""
     from shapegen.api import complete as completed
     from shapegen.data.walk import stem_of
 
