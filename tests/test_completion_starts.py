@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from shapegen.completion.complete import complete
+from shapegen.completion.complete import complete, signed_distances
 from shapegen.completion.facing import facing_costs
 from shapegen.completion.observation import Observation, from_surface
 from shapegen.completion.pose import Pose
-from shapegen.completion.posterior import SHIFT_MM, draw
+from shapegen.completion.posterior import SHIFT_MM, distances_mm, draw, placement_of
 from shapegen.completion.prior import prior_of
-from shapegen.completion.starts import SPREADS, TEMPER, draw_poses, registered
+from shapegen.completion.starts import TEMPER, draw_poses, registered
 from shapegen.geometry.surface import select_faces
 from tests.ellipsoids import AXES, ellipsoid, ellipsoid_generator
 
@@ -37,12 +37,12 @@ def begun(generator, seen, poses, costs, count, seed=0):
 
 
 def test_poses_are_drawn_by_their_weights(generator, seen, monkeypatch):
-    """With one unmoved candidate the share of a pose is exp(-TEMPER cost), normalised; 400 draws tell it within 0.1."""
+    """With one unmoved candidate the share of a pose is exp(-TEMPER cost), normalised; 200 draws tell it within 0.12."""
     monkeypatch.setattr("shapegen.completion.starts.SPREADS", (0.0,))
     monkeypatch.setattr("shapegen.completion.starts.TRIAL_STEPS", 1)
-    found = begun(generator, seen, [HERE, THERE], [0.0, np.log(3) / TEMPER], 400)
+    found = begun(generator, seen, [HERE, THERE], [0.0, np.log(3) / TEMPER], 200)
     assert {float(each.centre[0]) for each in found} == {0.0, 300.0}
-    assert np.mean([each.centre[0] == 0 for each in found]) == pytest.approx(0.75, abs=0.1)
+    assert np.mean([each.centre[0] == 0 for each in found]) == pytest.approx(0.75, abs=0.12)
 
 
 def test_what_does_not_explain_what_was_seen_is_left(generator, seen):
@@ -59,7 +59,6 @@ def test_a_pose_depends_on_its_number_and_the_seed_alone(generator, seen):
         np.testing.assert_allclose(a.centre, b.centre, atol=1e-6)
     assert not np.allclose([each.centre for each in many], [each.centre for each in other])
     assert begun(generator, seen, [HERE], [0.0], 0) == []
-    assert len(SPREADS) > 1
 
 
 def test_a_right_pose_costs_less_than_one_that_faces_away(generator, seen):
@@ -82,12 +81,15 @@ def test_rows_cost_together_what_they_cost_alone(generator, seen):
     np.testing.assert_allclose(facing_costs(generator, both, seen), expected, rtol=1e-3)
 
 
-def test_the_estimate_is_where_the_mean_of_the_fields_is_zero(generator, seen):
-    from shapegen.completion.complete import signed_distances
-    from shapegen.completion.posterior import distances_mm, placement_of
-
-    found = complete(generator, seen, count=5, noise_mm=2.0, resolution=64)
-    vertices = found.estimate.vertices[::20]
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_estimate_is_the_most_probable_shape_and_of_slices_the_mean(generator, seen, inside):
+    """With a point inside it is seen as slices are."""
+    points, normals = (np.concatenate([each, np.zeros((1, 3))]) for each in (seen.points, seen.normals))
+    given = Observation(points, np.append(seen.sides, np.int8(-1)), normals) if inside else seen
+    found = complete(generator, given, count=2, noise_mm=2.0, resolution=32, steps=40)
+    vertices = found.estimate.vertices[::5]
     first = distances_mm(generator.inr, found.posterior.weights[0], placement_of(found.posterior, 0), vertices)
     mean = np.concatenate([first[None], signed_distances(generator, found.posterior, vertices)]).mean(axis=0)
-    assert np.abs(mean).max() < 1
+    zero, other = (mean, first) if inside else (first, mean)
+    assert np.abs(zero).max() < 1
+    assert np.abs(other).max() > 2

@@ -39,8 +39,8 @@ class Completion:
     """What was found.
 
     Args:
-        estimate: the surface on which the mean signed distance of all rows of `posterior` is zero, mm, RAS, where the
-            observation lies.
+        estimate: mm, RAS, where the observation lies: the most probable shape; where slices were seen, the surface on
+            which the mean signed distance of all rows of `posterior` is zero.
         uncertainty_mm: [v], at each vertex of the estimate: root mean square distance of the draws' surfaces, with
             what is still open of the residual, which no draw shows; 0 without draws.
         draws: other possible shapes, mm, RAS; None where one is empty.
@@ -128,7 +128,9 @@ def complete(
             advice="check that it is this organ, in mm, with the patient upright in its axes; or give a larger --noise",
         )
     found, residual = as_seen(generator, found, seen, noise_mm=noise_mm, seed=seed, progress=progress)
-    estimate = _mean_surface(generator, found, resolution)
+    # Slices pin the pose down, and the mean of all is nearer; a mean of draws in different poses is like none of them
+    mean = bool((seen.sides != 0).any())
+    estimate = _mean_surface(generator, found, resolution) if mean else _surface(generator, found, 0, resolution)
     if estimate is None:
         raise UnusableItemError("the estimate is empty", advice="give a larger part of the organ")
     draws = tuple(_surface(generator, found, row, resolution) for row in range(1, count + 1))
