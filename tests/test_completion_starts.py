@@ -37,7 +37,7 @@ def begun(generator, seen, poses, costs, count, seed=0):
 
 
 def test_poses_are_drawn_by_their_weights(generator, seen, monkeypatch):
-    """With one unmoved candidate the share of a pose is exp(-TEMPER cost), normalised; 200 draws tell it within 0.12."""
+    """With one unmoved candidate a pose is taken in proportion to exp(-TEMPER cost); 200 draws tell it within 0.12."""
     monkeypatch.setattr("shapegen.completion.starts.SPREADS", (0.0,))
     monkeypatch.setattr("shapegen.completion.starts.TRIAL_STEPS", 1)
     found = begun(generator, seen, [HERE, THERE], [0.0, np.log(3) / TEMPER], 200)
