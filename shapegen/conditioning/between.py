@@ -1,4 +1,4 @@
-"""Shapes between two given ones, along a straight line of codes."""
+"""Shapes between two given ones, along a straight line of codes; the given surfaces pass into each other."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from shapegen.conditioning.attributes import ATTRIBUTES
+from shapegen.conditioning.carry import carried_along
 from shapegen.conditioning.given import Given, read_given
 from shapegen.conditioning.population import measured_rows
 from shapegen.data.placement import Placement
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.export import write_mesh
+from shapegen.geometry.meshing import mesh_field
+from shapegen.geometry.sdf import signed_distance
 from shapegen.progress import say
 from shapegen.store import write_json, write_tensors
 
 if TYPE_CHECKING:
     from shapegen.generator import Generator
-    from shapegen.geometry.surface import Points
+    from shapegen.geometry.surface import Points, Surface
     from shapegen.pretrained import Pretrained
     from shapegen.run import Run
 
@@ -40,8 +44,10 @@ def write_between(
 
     At t from 0 to 1 the code is (1 - t) z_0 + t z_1 and so is the logarithm of the scale: weights of the space are
     linear in the code, fields nearly, and so attributes change nearly evenly. Poses go from one to the other by the
-    shortest turn (spherical linear interpolation, Shoemake 1985), centres straight. Both ends are the fitted shapes;
-    `misfit_mm` says how far the given ones lie from them.
+    shortest turn (spherical linear interpolation, Shoemake 1985), centres straight. Both given surfaces are carried to
+    the code at t (`shapegen.conditioning.carry`), and the shape there is where (1 - t) d_0 + t d_1 = 0 of their signed
+    distances: the ends are the given shapes, and the detail that codes do not hold (`misfit_mm`) of one goes over into
+    that of the other.
 
     Raises:
         UnusableItemError: a mesh cannot be used.
@@ -49,19 +55,21 @@ def write_between(
     first, second = read_given(run, generator, paths, pretrained=pretrained)
     rotations = turned(first, second, steps)
     rows, surfaces, codes, scales = [], [], [], []
-    for number, t in enumerate(np.linspace(0, 1, steps)):
+    along = np.linspace(0, 1, steps)
+    forth, back = _carried_along(generator, first, second, along), _carried_along(generator, second, first, along)
+    for number, t in enumerate(along):
         code = torch.lerp(first.code, second.code, float(t))
         scale = first.placement.scale ** (1 - t) * second.placement.scale**t
         centre = (1 - t) * first.placement.centre + t * second.placement.centre
-        sample = next(_plain(generator).mesh(code[None], torch.tensor([scale]), resolution=resolution))
-        if sample.surface is None:
+        canonical = _blend(forth[number], back[-1 - number], float(t), resolution)
+        if canonical is None:
             raise UnusableItemError(
                 f"the shape at {t:.2f} of the way is empty", advice="give shapes that are more alike"
             )
         place = Placement(float(scale), centre, rotations[number])
         name = f"between-{number:04d}.{mesh_format}"
-        write_mesh(out / name, place.to_mm(Placement(float(scale)).to_canonical(sample.surface)))
-        surfaces.append(sample.surface)
+        write_mesh(out / name, place.to_mm(canonical))
+        surfaces.append(Placement(float(scale)).to_mm(canonical))
         codes.append(code)
         scales.append(float(scale))
         rows.append({"file": name, "t": float(t), "placement": place.to_json()})
@@ -96,8 +104,19 @@ def turned(first: Given, second: Given, steps: int) -> Points:
     return np.asarray(mirror @ path(np.linspace(0, 1, steps)).as_matrix())
 
 
-def _plain(generator: Generator) -> Generator:
-    """Return the generator without the detail that it gives to samples: given shapes are no samples."""
-    from dataclasses import replace
+def _carried_along(generator: Generator, given: Given, other: Given, along: NDArray[np.float64]) -> list[Surface]:
+    """Return the given surface, in the canonical cube, at each of these parts of the way to the other's code."""
+    canonical = given.placement.to_canonical(given.surface)
+    places = carried_along(generator, canonical.vertices, given.code, other.code, along.tolist())
+    return [canonical.moved(vertices) for vertices in places]
 
-    return replace(generator, detail=None)
+
+def _blend(first: Surface, second: Surface, t: float, resolution: int) -> Surface | None:
+    """Return where the mean of two surfaces' signed distances, weighted 1 - t and t, is zero; None where nowhere."""
+    weighted = [(share, surface) for share, surface in ((1 - t, first), (t, second)) if share > 0]
+
+    def field(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = sum(share * signed_distance(surface, points) for share, surface in weighted)
+        return np.asarray(found, dtype=np.float32)
+
+    return mesh_field(field, resolution=resolution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,21 +37,35 @@ def carried(generator: Generator, points: Points, first: Tensor, last: Tensor, *
     Returns:
         [n, 3].
     """
+    return carried_along(generator, points, first, last, (1.0,), steps=steps)[0]
+
+
+def carried_along(
+    generator: Generator, points: Points, first: Tensor, last: Tensor, at: Sequence[float], *, steps: int = STEPS
+) -> Points:
+    """Return where `carried` has the points at each s of `at`, in rising order from 0 to 1: [len(at), n, 3]."""
     chunks = [points[begin : begin + _POINTS] for begin in range(0, len(points), _POINTS)]
-    return np.concatenate([points[:0], *(_carried(generator, chunk, first, last, steps) for chunk in chunks)])
+    nothing = np.zeros((len(at), 0, 3))
+    return np.concatenate([nothing, *(_carried(generator, chunk, first, last, at, steps) for chunk in chunks)], axis=1)
 
 
-def _carried(generator: Generator, points: Points, first: Tensor, last: Tensor, steps: int) -> Points:
+def _carried(
+    generator: Generator, points: Points, first: Tensor, last: Tensor, at: Sequence[float], steps: int
+) -> Points:
     moved = torch.as_tensor(points, dtype=torch.float32, device=generator.device)
     kept: Tensor | None = None
-    for s in torch.linspace(0, 1, steps + 1):
-        weights = generator.space.decode(torch.lerp(first, last, s)[None]).to(generator.device)
+    found = {}
+    for s in sorted({*np.linspace(0, 1, steps + 1).tolist(), *at}):
+        weights = generator.space.decode(torch.lerp(first, last, float(s))[None]).to(generator.device)
         moved = moved.detach().requires_grad_()
         distance = as_distance(generator.inr, evaluate(generator.inr, weights, moved[None])[0])
         if kept is None:
             kept = distance.detach()
-            continue
-        (slope,) = torch.autograd.grad(distance.sum(), moved)
-        steepness = slope.square().sum(dim=1).clamp(min=FLATTEST**2)
-        moved = moved - ((distance - kept) / steepness)[:, None] * slope
-    return np.asarray(moved.detach().cpu().numpy(), dtype=np.float64)
+        else:
+            (slope,) = torch.autograd.grad(distance.sum(), moved)
+            steepness = slope.square().sum(dim=1).clamp(min=FLATTEST**2)
+            moved = moved - ((distance - kept) / steepness)[:, None] * slope
+        found[s] = moved.detach().cpu().double().numpy()
+        if s >= at[-1]:
+            break
+    return np.stack([found[s] for s in at])
