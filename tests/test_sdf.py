@@ -15,6 +15,7 @@ from scipy.stats import kstest
 from shapegen.errors import MissingLibraryError
 from shapegen.geometry import _open3d
 from shapegen.geometry.sdf import (
+    distance_field,
     lattice_occupancy,
     occupancy,
     sample_field,
@@ -136,6 +137,16 @@ def test_the_sign_is_right_in_broken_surfaces(kind):
     if kind in ("flipped", "doubled", "unmerged"):
         # No face is missing, so the magnitude is that of the whole sphere: it does not depend on the winding number.
         np.testing.assert_allclose(np.abs(found), np.abs(truth), atol=1.5e-3)
+
+
+@pytest.mark.parametrize("make", [sphere, torus, lambda: broken("holes")], ids=["sphere", "torus", "open"])
+def test_the_field_of_a_surface_is_its_signed_distance_call_by_call(make):
+    surface, points = make(), cube_points(500)
+    field = distance_field(surface)
+    np.testing.assert_array_equal(np.concatenate([field(points[:200]), field(points[200:])]), field(points))
+    np.testing.assert_array_equal(field(points), signed_distance(surface, points))
+    with pytest.raises(ValueError, match="finite"):
+        field(np.full((1, 3), np.nan))
 
 
 def test_the_magnitude_does_not_shrink_where_the_winding_number_is_not_whole():

@@ -18,7 +18,7 @@ from shapegen.data.placement import Placement
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.export import write_mesh
 from shapegen.geometry.meshing import mesh_field
-from shapegen.geometry.sdf import signed_distance
+from shapegen.geometry.sdf import distance_field
 from shapegen.progress import say
 from shapegen.store import write_json, write_tensors
 
@@ -113,10 +113,9 @@ def _carried_along(generator: Generator, given: Given, other: Given, along: NDAr
 
 def _blend(first: Surface, second: Surface, t: float, resolution: int) -> Surface | None:
     """Return where the mean of two surfaces' signed distances, weighted 1 - t and t, is zero; None where nowhere."""
-    weighted = [(share, surface) for share, surface in ((1 - t, first), (t, second)) if share > 0]
+    weighted = [(share, distance_field(surface)) for share, surface in ((1 - t, first), (t, second)) if share > 0]
 
     def field(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = sum(share * signed_distance(surface, points) for share, surface in weighted)
-        return np.asarray(found, dtype=np.float32)
+        return np.asarray(sum(share * distance(points) for share, distance in weighted), dtype=np.float32)
 
     return mesh_field(field, resolution=resolution)

@@ -53,15 +53,7 @@ def occupancy(surface: Surface, points: NDArray[np.floating[Any]], *, method: Me
         if not certain.all():
             inside[~certain] = occupancy(surface, points[~certain], method="igl")
         return inside
-    query = _winding_query(surface)
-
-    def decide(chunk: NDArray[np.float64]) -> NDArray[np.float64]:
-        value = query(chunk, _ROUGH)
-        unsure = np.abs(value - 0.5) < _UNSURE
-        value[unsure] = query(np.ascontiguousarray(chunk[unsure]), _FINE)
-        return value
-
-    return _chunked(decide, surface, points) > 0.5
+    return _chunked(_decided(_winding_query(surface)), surface, points) > 0.5
 
 
 def unsigned_distance(
@@ -82,12 +74,7 @@ def unsigned_distance(
     surface, points = _checked(surface, points)
     if method == "open3d":
         return ray_distance(surface, points)
-    import igl
-
-    tree = igl.AABB()
-    tree.init(surface.vertices, surface.faces)
-    squared = _chunked(lambda chunk: tree.squared_distance(surface.vertices, surface.faces, chunk)[0], surface, points)
-    return np.sqrt(squared)
+    return np.sqrt(_chunked(_squared_query(surface), surface, points))
 
 
 def signed_distance(
@@ -100,6 +87,23 @@ def signed_distance(
     """
     distance = unsigned_distance(surface, points, method=method)
     return np.where(occupancy(surface, points, method=method), -distance, distance)
+
+
+def distance_field(surface: Surface) -> Callable[[NDArray[np.floating[Any]]], NDArray[np.float64]]:
+    """Return `signed_distance` of one surface as a function of points, for many calls: its trees are built once.
+
+    Raises:
+        ValueError: as `winding_number`; the function too.
+    """
+    surface, _ = _checked(surface, np.zeros((0, 3)))
+    squared, inside = _squared_query(surface), _decided(_winding_query(surface))
+
+    def field(points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        _, checked = _checked(surface, points)
+        distance = np.sqrt(_chunked(squared, surface, checked))
+        return np.where(_chunked(inside, surface, checked) > 0.5, -distance, distance)
+
+    return field
 
 
 def sample_field(
@@ -185,6 +189,26 @@ def _winding_query(surface: Surface) -> Callable[..., NDArray[np.float64]]:
     tree = igl.FastWindingNumberBVH()
     tree.init(np.ascontiguousarray(surface.vertices, dtype=np.float64), np.ascontiguousarray(surface.faces, np.int64))
     return tree.winding_number
+
+
+def _decided(query: Callable[..., NDArray[np.float64]]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return winding numbers that are right about 1/2: rough ones, and fine ones where these are not sure."""
+
+    def decide(chunk: NDArray[np.float64]) -> NDArray[np.float64]:
+        value = query(chunk, _ROUGH)
+        unsure = np.abs(value - 0.5) < _UNSURE
+        value[unsure] = query(np.ascontiguousarray(chunk[unsure]), _FINE)
+        return value
+
+    return decide
+
+
+def _squared_query(surface: Surface) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    import igl
+
+    tree = igl.AABB()
+    tree.init(surface.vertices, surface.faces)
+    return lambda chunk: tree.squared_distance(surface.vertices, surface.faces, chunk)[0]
 
 
 def _checked(surface: Surface, points: NDArray[Any]) -> tuple[Surface, NDArray[np.float64]]:
