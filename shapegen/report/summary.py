@@ -31,7 +31,7 @@ def _population(material: Material) -> str:
     sizes = material.split_sizes()
     left = len(material.population.unusable)
     made = sum(bool(shape.meta.get("synthetic")) for shape in material.real)
-    kind = "synthetic" if made == len(material.real) else "real"
+    kind = "synthetic" if made and made == len(material.real) else "real"
     text = (
         f"Learned from {sizes['train']} {kind} shapes ({material.organ}); {sizes['validation']} were held back for "
         f"early stopping and {sizes['test']} for the numbers below."
