@@ -64,6 +64,9 @@ def test_good_ones_are_told_from_damaged_ones_and_probabilities_are_calibrated(m
     place = np.clip((chance * 10).astype(int), 0, 9)
     # Modest: of four kinds that have nothing in common, three know little about the fourth.
     assert np.abs(np.bincount(place, weights * (good - chance), minlength=10)).sum() / weights.sum() < 0.17
+    sure, right = np.maximum(chance, 1 - chance), (chance > 0.5) == good
+    too_sure = np.bincount(place, weights * (sure - right), minlength=10)
+    assert too_sure[too_sure > 0].sum() / weights.sum() < 0.02
 
 
 def test_a_damage_that_was_not_seen_is_found_too():
