@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 from skimage.measure import euler_number
 
-from shapegen.curation.balls import closed_by_one, euler, grown, hidden, shrunk, tunnels_through
+from shapegen.curation.balls import closed, closed_by_one, euler, grown, hidden, opened, shrunk, tunnels_through
 
 BLOBS = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(30, 37, 41)), 2) > 0.05
 
@@ -19,6 +19,15 @@ def test_balls_are_thresholds_of_the_distance(spacing):
     deep = ndimage.distance_transform_edt(BLOBS, sampling=sides) > 4.0
     assert np.array_equal(grown(BLOBS, 4.0, sides), near)
     assert np.array_equal(shrunk(BLOBS, 4.0, sides), deep)
+
+
+def test_opening_and_closing_are_scipy_s():
+    padded, sides = np.pad(BLOBS, 4), np.ones(3)
+    offsets = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3, indexing="ij"))
+    ball = (offsets**2).sum(axis=0) <= 3.0**2
+    assert np.array_equal(opened(padded, 3.0, sides), ndimage.binary_opening(padded, ball))
+    assert np.array_equal(closed(padded, 3.0, sides), ndimage.binary_closing(padded, ball))
+    assert opened(padded, 3.0, sides).sum() < padded.sum() < closed(padded, 3.0, sides).sum()
 
 
 def test_closing_by_one_voxel():

@@ -98,19 +98,16 @@ def _report(error: Exception) -> NoReturn:
 
 def _plugin_of(error: Exception) -> str:
     """Say in which plugin's module an error arose, if that is where the traceback ends before libraries begin."""
-    from importlib.metadata import entry_points
+    from shapegen.discovery import find_plugins
 
-    from shapegen.discovery import GROUP
-
-    found = {point.module.partition(".")[0]: point.dist for point in entry_points(group=GROUP)}
+    found = {each.point.module.partition(".")[0]: each.source.distribution for each in find_plugins()[0]}
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         module = str(frame.f_globals.get("__name__", ""))
         top = module.partition(".")[0]
         if top == "shapegen":
             return ""
         if top in found:
-            dist = found[top]
-            return f" in {module}, line {line}, of {dist.name if dist else top}"
+            return f" in {module}, line {line}, of {found[top]}"
     return ""
 
 

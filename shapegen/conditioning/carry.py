@@ -65,7 +65,8 @@ def _carried(
             (slope,) = torch.autograd.grad(distance.sum(), moved)
             steepness = slope.square().sum(dim=1).clamp(min=FLATTEST**2)
             moved = moved - ((distance - kept) / steepness)[:, None] * slope
-        found[s] = moved.detach().cpu().double().numpy()
+        if s in at:
+            found[s] = moved.detach().cpu().double().numpy()
         if s >= at[-1]:
             break
     return np.stack([found[s] for s in at])

@@ -42,6 +42,17 @@ def shrunk(inside: Inside, radius_mm: float, spacing: NDArray[np.float64]) -> In
     return ~grown(~inside, radius_mm, spacing)
 
 
+def opened(inside: Inside, radius_mm: float, spacing: NDArray[np.float64]) -> Inside:
+    """Return the opening by a ball: the voxels of the balls of this radius that lie inside."""
+    return grown(shrunk(inside, radius_mm, spacing), radius_mm, spacing)
+
+
+def closed(inside: Inside, radius_mm: float, spacing: NDArray[np.float64]) -> Inside:
+    """Return the closing by a ball, which fills what no ball of this radius outside reaches; the array needs an empty
+    margin of the radius."""
+    return shrunk(grown(inside, radius_mm, spacing), radius_mm, spacing)
+
+
 def closed_by_one(inside: Inside) -> Inside:
     """Return the closing by a voxel and its six neighbours; the array needs a margin of two empty voxels."""
     result = inside.copy()

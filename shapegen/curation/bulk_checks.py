@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.balls import grown, largest, shrunk
+from shapegen.curation.balls import closed, largest
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence
 from shapegen.geometry.surface import signed_volume
@@ -62,8 +62,8 @@ def _distance(evidence: Evidence) -> NDArray[np.float64]:
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     inside = occupancy(surface, size * points.reshape(-1, 3)).reshape(points.shape[:3])
     sides = np.full(3, LATTICE)
-    closed = shrunk(grown(inside, CLOSED, sides), CLOSED, sides)
-    return np.asarray(ndimage.distance_transform_edt(largest(closed)[0], sampling=LATTICE))
+    filled = largest(closed(inside, CLOSED, sides))[0]
+    return np.asarray(ndimage.distance_transform_edt(filled, sampling=LATTICE))
 
 
 CHECKS = (

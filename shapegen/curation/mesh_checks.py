@@ -33,6 +33,7 @@ def open_edges(evidence: Evidence) -> dict[str, float]:
     }
 
 
+@lru_cache(maxsize=1)
 def rims(surface: Surface) -> tuple[int, NDArray[np.int64], NDArray[np.int32], int]:
     """Return the number of edges, those with one face only [e, 2], the hole [e] that each bounds, and how many."""
     from scipy.sparse import coo_matrix

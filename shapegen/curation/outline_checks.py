@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.balls import grown, largest, shrunk, tunnels_through
+from shapegen.curation.balls import closed, grown, largest, opened, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence
 
@@ -40,27 +40,27 @@ def mesh_needles(evidence: Evidence) -> dict[str, float]:
     spacing = np.full(3, MESH_GRID_MM)
     distance = signed_distance_grid(evidence.clean, MESH_GRID_MM)[0]
     inside = np.pad(largest(distance > 0)[0], int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
-    opened = grown(shrunk(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
-    reach, slender = _sticking_out(inside & ~opened, opened, spacing)
+    body = opened(inside, RAGGED_MM, spacing)
+    reach, slender = _sticking_out(inside & ~body, body, spacing)
     return {"mesh-needles": slender, "mesh-needles-reach-mm": reach}
 
 
 @lru_cache(maxsize=1)
 def _thin_parts(evidence: Evidence) -> tuple[float, float]:
-    (inside, spacing), opened = lattice(evidence), _opened(evidence)
-    return _sticking_out(inside & ~opened, opened, spacing)
+    (inside, spacing), body = lattice(evidence), _opened(evidence)
+    return _sticking_out(inside & ~body, body, spacing)
 
 
 @lru_cache(maxsize=1)
 def _opened(evidence: Evidence) -> NDArray[np.bool_]:
     inside, spacing = lattice(evidence)
-    return grown(shrunk(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
+    return opened(inside, RAGGED_MM, spacing)
 
 
 @lru_cache(maxsize=1)
 def _filled(evidence: Evidence) -> NDArray[np.bool_]:
     inside, spacing = lattice(evidence)
-    return shrunk(grown(inside, RAGGED_MM, spacing), RAGGED_MM, spacing)
+    return closed(inside, RAGGED_MM, spacing)
 
 
 @lru_cache(maxsize=2)
@@ -81,16 +81,16 @@ def ragged(evidence: Evidence) -> dict[str, float]:
     that is narrower (a closing fills it), each also by itself; how far thin parts reach away from the rest and gaps
     into it, mm; and how many tunnels the opening leaves."""
     inside, spacing = lattice(evidence)
-    opened, filled = _opened(evidence), _filled(evidence)
+    body, filled = _opened(evidence), _filled(evidence)
     total = float(inside.sum())
-    thin, gaps = 100 * float((inside & ~opened).sum()) / total, 100 * float((filled & ~inside).sum()) / total
+    thin, gaps = 100 * float((inside & ~body).sum()) / total, 100 * float((filled & ~inside).sum()) / total
     return {
         "ragged": thin + gaps,
         "ragged-thin": thin,
         "ragged-gaps": gaps,
         "ragged-reach-mm": _thin_parts(evidence)[0],
         "ragged-depth-mm": _sticking_out(filled & ~inside, ~filled, spacing)[0],
-        "ragged-tunnels-opened": float(tunnels_through(largest(opened)[0])),
+        "ragged-tunnels-opened": float(tunnels_through(largest(body)[0])),
     }
 
 
