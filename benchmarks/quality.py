@@ -35,7 +35,7 @@ from shapegen.evaluation import ReconstructionPair
 from shapegen.generator import Generator, build_generator
 from shapegen.geometry.meshing import mesh_field
 from shapegen.inr.field import numpy_field
-from shapegen.inr.fitting import FitSettings, fit_weights
+from shapegen.inr.fitting import fit_weights, refinement
 from shapegen.inr.samples import load_samples
 from shapegen.model import build_model
 from shapegen.run import Run
@@ -110,11 +110,7 @@ def reconstruction(run: Run, population: Population, work: Path, *, fold: int, s
     inr, space, codes = fold_space(run, population, work, fold=fold, seed=seed)
     test = [shapes[k] for k in index["test"]]
     decoded = space.decode(codes[index["test"]])
-    options = run.config.fit
-    settings = FitSettings(
-        steps=options.refine_steps, points=options.refine_points, learning_rate=options.refine_learning_rate
-    )
-    fitted = fit_weights(inr, decoded, load_samples(test), settings=settings, seed=seed)
+    fitted = fit_weights(inr, decoded, load_samples(test), settings=refinement(run.config.fit), seed=seed)
     rows = {"code": decoded, "own-inr": fitted}
     return {"fold": fold, **{name: reconstruct(inr, weights, test, resolution) for name, weights in rows.items()}}
 

@@ -128,9 +128,15 @@ class PrepareConfig(Config):
 class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
-    refine_steps: int = Field(default=1600, ge=0, description="Steps that refine each shape's INR from the space's.")
-    refine_points: int = Field(default=2048, ge=1, description="Samples for each shape and step.")
+    refine_steps: int = Field(default=1200, ge=0, description="Steps that refine each shape's INR from the space's.")
+    refine_points: int = Field(default=1024, ge=1, description="Samples for each shape and step.")
     refine_learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
+    refine_band: float = Field(
+        default=0.03,
+        ge=0,
+        allow_inf_nan=False,
+        description="Distance from the surface, canonical units, within which samples count most; 0: all alike.",
+    )
     reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
 
 

@@ -46,7 +46,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "time": "token",
             "per_token": True,
         },
-        "fit": {"refine_steps": 1000},
+        "fit": {"refine_steps": 1000, "refine_points": 2048, "refine_band": 0.0},
         "diffusion": {"steps": 200000, "learning_rate": 2e-4, "patience": 50, "evaluate_every": 1000},
         "sample": {"resolution": 256},
         "evaluate": {"resolution": 256},

@@ -18,6 +18,9 @@ TRUNCATION = 0.1
 GAIN = 1 / TRUNCATION
 """... and scaled to [-1, 1] (on 200 livers this, with L1, beat BCE on occupancy by 4 points of IoU)."""
 
+_FAR_WEIGHT = 0.1
+"""Without any, the field far from the surface drifts and may form a second one."""
+
 
 def output_kind(inr: nn.Module) -> str:
     """Return what an INR gives: "sdf" (negative inside; the default) or "occupancy" (logits, positive inside)."""
@@ -49,15 +52,28 @@ def evaluate(inr: nn.Module, weights: Tensor, points: Tensor, *, layout: Paramet
     return vmap(one)(parameters, points)
 
 
-def field_loss(inr: nn.Module, output: Tensor, distance: Tensor) -> Tensor:
+def field_loss(inr: nn.Module, output: Tensor, distance: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return the loss of each INR [n] for outputs [n, m] and true signed distances [n, m] (canonical units).
 
     SDF: mean |output - clip(distance / 0.1, -1, 1)|. Occupancy: binary cross-entropy with logits.
+
+    Args:
+        weight: [n, m] factors of the samples; None: all 1.
     """
     if output_kind(inr) == "occupancy":
         inside = (distance < 0).to(output.dtype)
-        return nn.functional.binary_cross_entropy_with_logits(output, inside, reduction="none").mean(dim=-1)
-    return (output - (distance * GAIN).clamp(-1, 1)).abs().mean(dim=-1)
+        error = nn.functional.binary_cross_entropy_with_logits(output, inside, reduction="none")
+    else:
+        error = (output - (distance * GAIN).clamp(-1, 1)).abs()
+    return (error if weight is None else error * weight).mean(dim=-1)
+
+
+def surface_weight(distance: Tensor, band: float) -> Tensor:
+    """Return how much samples count that lie at these distances from the surface: 1 on it, 0.1 far away, in between
+    0.1 + 0.9 exp(-|distance| / band), distance and band in canonical units; all 1 for a band of 0."""
+    if not band:
+        return torch.ones_like(distance)
+    return _FAR_WEIGHT + (1 - _FAR_WEIGHT) * torch.exp(-distance.abs() / band)
 
 
 def as_distance(inr: nn.Module, output: Tensor) -> Tensor:

@@ -141,16 +141,13 @@ def _in_shards(run: Run, folder: Path, name: str, population: Population, fit: C
 def _own_inrs(run: Run, inr: nn.Module, start: Tensor, shapes: Sequence[Shape], seed: int) -> Tensor:
     """Fit all weights of each shape's INR from its point in the weight space, unless they follow from the surface."""
     from shapegen.inr.exact import exact_weights
-    from shapegen.inr.fitting import FitSettings, fit_weights
+    from shapegen.inr.fitting import fit_weights, refinement
     from shapegen.inr.samples import load_samples
 
     exact = exact_weights(inr, shapes)
     if exact is not None:
         return exact
-    options = run.config.fit
-    settings = FitSettings(
-        steps=options.refine_steps, points=options.refine_points, learning_rate=options.refine_learning_rate
-    )
+    settings = refinement(run.config.fit)
     if not settings.steps:
         return start
     samples = load_samples(shapes).to(run.device)
