@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from shapegen.config import Slot
 from shapegen.data.placement import Placement
 from shapegen.detail.learn import FILE as DETAIL
-from shapegen.detail.refit import Detail, with_detail
+from shapegen.detail.refit import TOGETHER, Detail, with_detail
 from shapegen.detail.statistics import DetailStatistics
 from shapegen.diffusion.latents import LatentLayout, LatentScaler, split
 from shapegen.geometry.meshing import mesh_field
@@ -23,7 +24,7 @@ from shapegen.inr.field import numpy_field
 from shapegen.model import build_model, load_model
 from shapegen.protocols import LatentGenerator, UsesRun, WeightSpace
 from shapegen.store import derived_seed, part, read_json, read_tensors
-from shapegen.torch_threads import in_order
+from shapegen.torch_threads import in_batches, in_order
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -107,12 +108,17 @@ class Generator:
             yield from (self.space.decode(code[None])[0] for code in codes)
             return
         detail = self.detail
+        batches = in_batches(len(codes), TOGETHER)
 
-        def one(inr: nn.Module, number: int) -> Tensor:
-            weights = self.space.decode(codes[number : number + 1])[0].to(self.device)
-            return with_detail(inr, weights, detail, seed=derived_seed(seed, "sample", numbers[number]))
+        def some(inr: nn.Module, batch: int) -> Tensor:
+            rows = batches[batch]
+            rounded = [(codes[row : row + 1] * _GRID).round() / _GRID for row in rows]
+            weights = torch.cat([self.space.decode(code) for code in rounded]).to(self.device)
+            seeds = [derived_seed(seed, "sample", numbers[row]) for row in rows]
+            return with_detail(inr, weights, detail, seeds=seeds)
 
-        yield from in_order(one, len(codes), own=partial(deepcopy, self.inr), device=self.device)
+        for done in in_order(some, len(batches), own=partial(deepcopy, self.inr), device=self.device):
+            yield from done
 
 
 def build_generator(run: Run, slot: Slot | None = None) -> LatentGenerator:

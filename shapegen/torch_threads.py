@@ -47,3 +47,9 @@ def in_order(
         yield from pool.map(one, range(count))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_batches(count: int, most: int) -> list[range]:
+    """Divide 0..count-1 into ranges of at most so many, for `in_order`: smaller ones where threads had none else."""
+    size = max(1, min(most, -(-count // worker_count())))
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]

@@ -173,7 +173,7 @@ def test_a_sample_with_detail_is_rougher_closed_in_one_piece_and_of_the_same_vol
     inr, weights = ellipsoid
     detail = Detail(known(), DetailConfig(steps=250))
     smooth = mesh_field(numpy_field(inr, weights), resolution=64)
-    refitted = with_detail(inr, weights, detail, seed=1)
+    refitted = with_detail(inr, weights[None], detail, seeds=[1])[0]
     rough = mesh_field(numpy_field(inr, refitted), resolution=64)
     assert refitted.shape == weights.shape
     assert is_closed(rough)
@@ -193,17 +193,21 @@ def test_a_sample_with_detail_is_rougher_closed_in_one_piece_and_of_the_same_vol
 def test_detail_depends_on_the_seed_and_the_sample_alone(ellipsoid):
     inr, weights = ellipsoid
     detail = Detail(known(), DetailConfig(steps=10, points=256))
-    first = with_detail(inr, weights, detail, seed=4)
+    (first,) = with_detail(inr, weights[None], detail, seeds=[4])
     torch.rand(3)  # whatever else draws random numbers
-    assert torch.equal(with_detail(inr, weights, detail, seed=4), first)
-    assert not torch.equal(with_detail(inr, weights, detail, seed=5), first)
+    empty = weights.clone()
+    empty[-1] += 5
+    several = with_detail(inr, torch.stack([weights, empty, weights]), detail, seeds=[5, 3, 4])
+    torch.testing.assert_close(several[2], first, rtol=1e-3, atol=1e-4)
+    assert torch.equal(several[1], empty)
+    assert (several[0] - first).abs().max() > 0.01
 
 
 def test_an_empty_sample_stays_empty(ellipsoid):
     inr, weights = ellipsoid
     empty = weights.clone()
     empty[-1] += 5
-    assert torch.equal(with_detail(inr, empty, Detail(known(), DetailConfig()), seed=0), empty)
+    assert torch.equal(with_detail(inr, empty[None], Detail(known(), DetailConfig()), seeds=[0])[0], empty)
 
 
 @pytest.mark.parametrize("inr", [FourierMlp(width=8, depth=1, octaves=2), SdfGrid(8)])
@@ -237,7 +241,7 @@ def test_calibration_strengthens_detail_that_is_too_weak(ellipsoid, monkeypatch)
     inr, weights = ellipsoid
     options = DetailConfig(steps=60, points=512)
     strong = Detail(known(gain=[1.0, 3.5, 1.0]), options)
-    surface = mesh_field(numpy_field(inr, with_detail(inr, weights, strong, seed=11)), resolution=48)
+    surface = mesh_field(numpy_field(inr, with_detail(inr, weights[None], strong, seeds=[11])[0]), resolution=48)
 
     class Truth:
         def canonical(self):

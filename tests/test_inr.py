@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.func import functional_call
 
-from shapegen.inr.field import as_distance, evaluate, field_loss, numpy_field, output_kind
+from shapegen.inr.field import as_distance, evaluate, field_loss, numpy_field, output_kind, surface_weight
 from shapegen.inr.fitting import FitSettings, fit_weights, warmup_cosine
 from shapegen.inr.layout import layer_scale, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
@@ -90,6 +93,36 @@ def test_losses_are_their_formulas():
     inside = torch.tensor([[0.0, 1.0, 0.0]])
     entropy = -(inside * probability.log() + (1 - inside) * (1 - probability).log()).mean()
     torch.testing.assert_close(field_loss(FourierMlp(width=4, depth=1, octaves=1), output, distance)[0], entropy)
+
+
+def test_samples_near_the_surface_count_most():
+    distance = torch.tensor([[0.0, -0.03, 0.03, 0.5]])
+    weight = surface_weight(distance, 0.03, far=0.2)
+    assert weight[0].tolist() == pytest.approx([1.0, 0.2 + 0.8 / math.e, 0.2 + 0.8 / math.e, 0.2], abs=1e-6)
+    assert torch.equal(surface_weight(distance, 0.0), torch.ones(1, 4))
+    inr, output = Siren(width=4, depth=1, omega=1.0), torch.tensor([[0.5, -0.3, 0.3, 0.0]])
+    weighted = (0.5 * weight[0, 0] + 1.0 * weight[0, 3]) / 4
+    assert field_loss(inr, output, distance, weight)[0].item() == pytest.approx(float(weighted))
+
+
+def test_weighted_fits_come_nearer_to_the_surface_and_keep_the_far_field():
+    inr = Siren(width=16, depth=2, omega=15.0)
+    samples = sphere_samples([0.2, 0.3])
+    settings = FitSettings(steps=300, points=256, learning_rate=5e-3)
+    start = fit_weights(inr, start_of(inr), samples, settings=settings, seed=0)
+    plain, weighted = (
+        fit_weights(inr, start, samples, settings=replace(settings, band=band), seed=1) for band in (0.0, 0.03)
+    )
+    points = torch.rand(20000, 3, generator=torch.Generator().manual_seed(5)) - 0.5
+
+    def error(weights, row, radius):
+        truth = (points.norm(dim=1) - radius).clamp(-0.1, 0.1)
+        off = (torch.from_numpy(numpy_field(inr, weights[row])(points.numpy())) - truth).abs()
+        return off[truth.abs() < 0.02].mean(), off[truth.abs() == 0.1].max()
+
+    for row, radius in enumerate((0.2, 0.3)):
+        assert error(weighted, row, radius)[0] < 0.85 * error(plain, row, radius)[0]
+        assert error(weighted, row, radius)[1] < 0.09
 
 
 def test_an_unknown_kind_of_field_is_refused():

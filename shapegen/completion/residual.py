@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from shapegen.completion.kriging import Kriging
 from shapegen.completion.posterior import MODEL_MM, Posterior, distances_mm, placement_of
 from shapegen.config import DetailConfig
-from shapegen.detail.refit import displaced
+from shapegen.detail.refit import TOGETHER, Target, displaced, refitted
 from shapegen.geometry.surface import Surface
 from shapegen.store import derived_seed
-from shapegen.torch_threads import in_order
+from shapegen.torch_threads import in_batches, in_order
 
 if TYPE_CHECKING:
     from shapegen.completion.observation import Observation
@@ -29,7 +29,7 @@ LENGTH_MM = 12.0
 """Over which a correction fades away from the surface: corrections are of up to 6 mm, and smooth over 9."""
 OUTLIER = 3.0
 """Standard deviations beyond which a point is taken for a crumb or another organ's, as in `posterior.draw`."""
-OPTIONS = DetailConfig(steps=150)
+OPTIONS = DetailConfig(steps=150, points=1024)
 REFIT = 6
 """Steps of `posterior.draw` that a refit takes about as long as; for the progress bar."""
 
@@ -52,7 +52,7 @@ def as_seen(
         found: row 0 is the estimate, which decides which points are outliers.
         seen: points in mm.
         noise_mm: standard deviation of the points' error, mm; at least 0.5 is assumed.
-        seed: of the refit, which of row i depends on (seed, i) alone.
+        seed: of the points that a refit takes, which of row i depend on (seed, i) alone.
         progress: called with `REFIT` for each row.
 
     Returns:
@@ -66,7 +66,7 @@ def as_seen(
     if not len(points):
         return found, process
 
-    def one(inr: nn.Module, row: int) -> tuple[Tensor, float]:
+    def target(inr: nn.Module, row: int) -> Target | None:
         place, weights = placement_of(found, row), found.weights[row].to(generator.device)
         residual = distances_mm(inr, weights, place, points)
 
@@ -74,22 +74,24 @@ def as_seen(
             mm = place.to_mm(Surface(canonical.astype(np.float64), np.zeros((0, 3), np.int64))).vertices
             return (process.mean(residual, mm) / place.scale).astype(np.float32)
 
-        weights = displaced(
-            inr,
-            weights,
-            outward,
-            length=LENGTH_MM / place.scale,
-            options=OPTIONS,
-            rng=np.random.default_rng(derived_seed(seed, "residual points", row)),
-            generator=torch.Generator().manual_seed(derived_seed(seed, "residual", row)),
-        )
-        left = distances_mm(inr, weights.to(generator.device), place, surface)
-        return weights, float(np.median(np.abs(left)))
+        rng = np.random.default_rng(derived_seed(seed, "residual points", row))
+        return displaced(inr, weights, outward, length=LENGTH_MM / place.scale, rng=rng)
 
-    rows = []
-    for row in in_order(one, len(found.weights), own=partial(deepcopy, generator.inr), device=generator.device):
-        rows.append(row)
+    def some(inr: nn.Module, batch: int) -> tuple[Tensor, list[float]]:
+        rows = batches[batch]
+        before = found.weights[rows.start : rows.stop].to(generator.device)
+        weights = refitted(inr, before, [target(inr, row) for row in rows], OPTIONS)
+        placed = [
+            (each.to(generator.device), placement_of(found, row)) for each, row in zip(weights, rows, strict=True)
+        ]
+        left = [distances_mm(inr, each, place, surface) for each, place in placed]
+        return weights, [float(np.median(np.abs(each))) for each in left]
+
+    batches = in_batches(len(found.weights), TOGETHER)
+    done, misfit = [], []
+    for weights, left in in_order(some, len(batches), own=partial(deepcopy, generator.inr), device=generator.device):
+        done.append(weights)
+        misfit.extend(left)
         if progress:
-            progress(REFIT)
-    weights = torch.stack([row[0] for row in rows])
-    return replace(found, weights=weights, misfit_mm=torch.tensor([row[1] for row in rows])), process
+            progress(REFIT * len(weights))
+    return replace(found, weights=torch.cat(done), misfit_mm=torch.tensor(misfit)), process

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from copy import deepcopy
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +13,14 @@ from torch import Tensor, nn
 
 from shapegen.config import DetailConfig
 from shapegen.data.population import Shape
-from shapegen.detail.refit import Detail, with_detail
+from shapegen.detail.refit import TOGETHER, Detail, with_detail
 from shapegen.detail.statistics import DetailStatistics
 from shapegen.geometry.meshing import mesh_field
 from shapegen.geometry.surface import Surface, largest_component, sample_points
 from shapegen.inr.field import numpy_field
 from shapegen.metrics.smoothed import distance_lattice
 from shapegen.store import derived_seed
+from shapegen.torch_threads import in_batches, in_order
 
 QUANTILES = (5, 25, 50, 75, 95)
 """Of the mean curvature over the surface, in percent."""
@@ -59,21 +62,26 @@ def calibrated_gain(
     """
     smoothing = float(statistics.step) / 2
 
-    def curvatures(surfaces: Sequence[Surface | None]) -> NDArray[np.float64]:
-        return np.array([curvature_quantiles(each, smoothing) for each in surfaces if each is not None])
-
-    truth = curvatures([shape.canonical() for shape in shapes])
+    batches = in_batches(len(shapes), TOGETHER)
+    truth = np.array([curvature_quantiles(shape.canonical(), smoothing) for shape in shapes])
     spread = np.maximum(truth.std(axis=0), 1e-6 * np.abs(truth).max())
     with progress("calibrating detail", (1 + len(START) + ROUNDS) * len(shapes)) as advance:
 
         def misfit(gain: NDArray[np.float64]) -> NDArray[np.float64]:
             asked = Detail(statistics.with_gain(*gain.tolist()), options)
+
+            def some(own: nn.Module, batch: int) -> list[NDArray[np.float64]]:
+                rows = batches[batch]
+                seeds = [derived_seed(seed, "calibrate", row) for row in rows]
+                refitted = with_detail(own, weights[rows.start : rows.stop], asked, seeds=seeds).to(weights.device)
+                found = [mesh_field(numpy_field(own, each), resolution=RESOLUTION) for each in refitted]
+                return [curvature_quantiles(each, smoothing) for each in found if each is not None]
+
             found = []
-            for number, row in enumerate(weights):
-                refitted = with_detail(inr, row, asked, seed=derived_seed(seed, "calibrate", number))
-                found.append(mesh_field(numpy_field(inr, refitted.to(row.device)), resolution=RESOLUTION))
-                advance(1)
-            return (curvatures(found).mean(axis=0) - truth.mean(axis=0)) / spread
+            for quantiles in in_order(some, len(batches), own=partial(deepcopy, inr), device=weights.device.type):
+                found.extend(quantiles)
+                advance(len(quantiles))
+            return (np.mean(found, axis=0) - truth.mean(axis=0)) / spread
 
         best = _search(misfit)
     return statistics.with_gain(*best.tolist())

@@ -109,7 +109,8 @@ def fit_weights(
 def _fit_batch(inr: nn.Module, start: Tensor, samples: FieldSamples, settings: FitSettings, seed: int) -> Tensor:
     layout = parameter_layout(inr)
     weights = start.detach().clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([weights], lr=settings.learning_rate, betas=(0.9, settings.memory), fused=weights.is_cuda)
+    betas = (0.9, settings.memory)
+    optimiser = torch.optim.Adam([weights], lr=settings.learning_rate, betas=betas, fused=weights.is_cuda)
     for step in range(settings.steps):
         generator = torch.Generator().manual_seed(derived_seed(seed, "fit", step))
         points, distances = samples.draw(settings.points, generator)
