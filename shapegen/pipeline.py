@@ -62,17 +62,20 @@ def run_stage(run: Run, name: str, *, stages: Sequence[Stage] = STAGES) -> bool:
     return _bring_up_to_date(run, stage, basis(run, stage, inputs=_scan(run, stage)))
 
 
-def assist(run: Run, *, until: str = "report", stages: Sequence[Stage] = STAGES) -> None:
+def assist(run: Run, *, until: str = "report", only: str | None = None, stages: Sequence[Stage] = STAGES) -> None:
     """As another process of a team: do a share of every stage that the leader computes in `run_pipeline`.
 
     Args:
         run: of the same configuration, opened without the lock.
+        only: the stage that the leader computes in `run_stage`.
 
     Raises:
         ShapegenError: this process's share cannot be done.
     """
     _limit_threads(run)
     for stage in stages:
+        if only not in (None, stage.name):
+            continue
         if _leader_computes(False):
             _compute(run, stage, "assist")
         if stage.name == until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,29 @@ def test_a_process_killed_in_a_stage_is_survived(reference, tmp_path, stage, whi
     assert "a process ended before its time; all were started again (1 of at most 1 times)" in said
     assert f"{stage}: goes on from where it was interrupted" in said
     assert [path for path, at in finished.items() if path.exists() and path.stat().st_mtime_ns != at] == []
+    same(out, reference)
+
+
+@pytest.mark.slow
+def test_a_stage_alone_may_be_made_by_several_processes(reference, tmp_path):
+    """The first, which starts a folder, and one of a folder that is there."""
+    out = tmp_path / "run"
+
+    def by_two(*command: str) -> str:
+        program = [sys.executable, "-m", "shapegen", *command, "--launch", LAUNCH]
+        done = subprocess.run(program, check=True, capture_output=True, text=True)
+        assert len(re.findall(rf"^{command[0]}: [\d.]+ s$", done.stderr, re.MULTILINE)) == 1, "only the leader speaks"
+        return done.stdout
+
+    by_two("prepare", str(out), "--preset", "micro")
+    prepared = [name for name in files(reference) if name.startswith(("prepare/s", "cache")) and "viewer" not in name]
+    for name in prepared:
+        if name != "prepare/stage.json":  # tells the time
+            assert (out / name).read_bytes() == (reference / name).read_bytes(), name
+    shutil.copytree(reference, out, dirs_exist_ok=True)
+    (out / "evaluate" / "metrics.json").unlink()
+    said = by_two("evaluate", str(out))
+    assert said.count(str(out / "evaluate" / "results.md")) == 1
     same(out, reference)
 
 

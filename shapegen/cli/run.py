@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shapegen.cli import options
-from shapegen.cli.guard import code_of, guarded, remember
+from shapegen.cli.guard import guarded, remember
+from shapegen.cli.launched import Launch, by_all, make_stage
 
 if TYPE_CHECKING:
     from shapegen.config import RunConfig
@@ -23,14 +25,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration and an estimate; compute nothing.")
     ] = False,
-    launch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ENGINE:PROCESSES",
-            help="Share the work: torchrun:4 here, slurm:8x4 on a cluster.",
-            show_default=False,
-        ),
-    ] = None,
+    launch: Launch = None,
 ) -> None:
     """Do everything: from data to generated shapes, metrics and report. Run it again to go on after an interruption."""
     from shapegen.api import configure
@@ -43,18 +38,7 @@ def run(
     elif launch is None:
         _make(folder, resolved)
     else:
-        from shapegen import launch as launcher
-
-        how = launcher.read_launch(launch)
-        code = launcher.start(how, _make_launched, folder, resolved, folder=folder)
-        if code == 0 and how.engine != "torchrun":  # whose processes have said it here
-            typer.echo(folder / "report" / "report.html")
-        raise typer.Exit(code)
-
-
-def _make_launched(folder: Path, config: RunConfig) -> int:
-    """Be one of the processes of `--launch`."""
-    return code_of(_make, folder, config)
+        by_all(launch, _make, folder, resolved, result=folder / "report" / "report.html")
 
 
 def _make(folder: Path, config: RunConfig) -> None:
@@ -79,18 +63,17 @@ def _make(folder: Path, config: RunConfig) -> None:
 
 @guarded
 @options.starting
-def prepare(run_folder: options.RunFolder, start: options.Start) -> None:
+def prepare(run_folder: options.RunFolder, start: options.Start, launch: Launch = None) -> None:
     """Read, clean, align and split the data, and sample their signed distance. Starts the run folder."""
     from shapegen.api import configure
     from shapegen.discovery import discover
-    from shapegen.pipeline import run_stage
-    from shapegen.run import Run
 
-    catalog = discover()
-    folder, resolved = configure(catalog, out=run_folder, file=start.file, flags=start.flags, sets=start.sets)
-    with Run.create(folder, resolved, catalog=catalog) as opened:
-        remember(folder)
-        run_stage(opened, "prepare")
+    folder, resolved = configure(discover(), out=run_folder, file=start.file, flags=start.flags, sets=start.sets)
+    make = partial(make_stage, "prepare", create=True)
+    if launch is None:
+        make(folder, resolved)
+    else:
+        by_all(launch, make, folder, resolved, result=folder / "prepare")
 
 
 def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:

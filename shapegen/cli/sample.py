@@ -9,6 +9,7 @@ import typer
 
 from shapegen.cli import options
 from shapegen.cli.guard import guarded, remember
+from shapegen.cli.launched import Launch
 from shapegen.cli.stages import compute
 
 RunFolder = Annotated[
@@ -43,6 +44,7 @@ def sample(
         ),
     ] = None,
     sets: options.Sets = None,
+    launch: Launch = None,
 ) -> None:
     """Draw new shapes as meshes. Without -n and --out: the run's own samples, on which metrics and report are based."""
     from shapegen.errors import ConfigError
@@ -63,8 +65,10 @@ def sample(
             flags["sample"] = sample
         if seed is not None:
             flags["seed"] = seed
-        compute("sample", run_folder, flags=flags, sets=sets or ())
+        compute("sample", run_folder, flags=flags, sets=sets or (), launch=launch)
         return
+    if launch is not None:
+        raise ConfigError("--launch shares the work on the run's own samples alone; leave it out, or -n and the others")
     if sets:
         raise ConfigError("--set changes the run's own samples; leave out -n and --out, or use --seed and --resolution")
     from shapegen.api import open_run

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from shapegen.cli import options
-from shapegen.cli.guard import guarded, remember
+from shapegen.cli.guard import guarded
+from shapegen.cli.launched import Launch, by_all, make_stage
 from shapegen.cli.view import Share
 from shapegen.errors import ConfigError
 
@@ -20,9 +22,10 @@ def fit(
     sets: options.Sets = None,
     seed: options.Seed = None,
     device: options.DeviceOption = None,
+    launch: Launch = None,
 ) -> None:
     """Learn the weight space and fit every shape."""
-    compute("fit", run_folder, flags=options.flags(seed=seed, device=device), sets=sets or ())
+    compute("fit", run_folder, flags=options.flags(seed=seed, device=device), sets=sets or (), launch=launch)
 
 
 @guarded
@@ -33,10 +36,11 @@ def train(
     sets: options.Sets = None,
     seed: options.Seed = None,
     device: options.DeviceOption = None,
+    launch: Launch = None,
 ) -> None:
     """Train the generator on the fitted shapes."""
     flags = options.flags(generator=generator, denoiser=denoiser, seed=seed, device=device)
-    compute("train", run_folder, flags=flags, sets=sets or ())
+    compute("train", run_folder, flags=flags, sets=sets or (), launch=launch)
 
 
 @guarded
@@ -46,13 +50,11 @@ def evaluate(
     sets: options.Sets = None,
     seed: options.Seed = None,
     device: options.DeviceOption = None,
+    launch: Launch = None,
 ) -> None:
     """Measure reconstructions and samples."""
-    from shapegen.cli.results import show_results
-
-    compute("evaluate", run_folder, flags=options.flags(metrics=metrics, seed=seed, device=device), sets=sets or ())
-    show_results(run_folder)
-    typer.echo(run_folder / "evaluate" / "results.md")
+    flags = options.flags(metrics=metrics, seed=seed, device=device)
+    compute("evaluate", run_folder, flags=flags, sets=sets or (), launch=launch)
 
 
 @guarded
@@ -80,17 +82,19 @@ def report(
     typer.echo(page)
 
 
-def compute(stage: str, folder: Path, *, flags: Mapping[str, object], sets: Sequence[str]) -> None:
+def compute(
+    stage: str, folder: Path, *, flags: Mapping[str, object], sets: Sequence[str], launch: str | None = None
+) -> None:
     """Bring one stage of an existing run folder up to date, with changed settings if any are given."""
     from shapegen.discovery import discover
     from shapegen.manifest import CONFIG, read_config, read_manifest
-    from shapegen.pipeline import run_stage
-    from shapegen.run import Run
     from shapegen.settings import load_config
 
-    catalog = discover()
     read_manifest(folder)
-    config = load_config(catalog, base=read_config(folder), flags=flags, sets=sets, base_label=str(folder / CONFIG))
-    with Run.open(folder, catalog=catalog, config=config) as run:
-        remember(folder)
-        run_stage(run, stage)
+    base, label = read_config(folder), str(folder / CONFIG)
+    config = load_config(discover(), base=base, flags=flags, sets=sets, base_label=label)
+    make = partial(make_stage, stage)
+    if launch is None:
+        make(folder, config)
+    else:
+        by_all(launch, make, folder, config, result=folder / stage)
