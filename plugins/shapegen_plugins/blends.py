@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shapegen.data.population import Shape
 from shapegen.inr.field import GAIN, TRUNCATION, evaluate
 from shapegen.inr.samples import FieldSamples, StoredSamples
+from shapegen.parallel import each, worker_count
 from shapegen.store import derived_seed
 from shapegen.team import team
 from shapegen_plugins.sdf_grid import SdfGrid, truncated_distance
@@ -22,6 +25,8 @@ PARENTS = 512
 """Most shapes that blends are made of: their lattices, 256 kB each, are held in memory."""
 _WAVES, _SHARPNESS = 24, 3.0
 _PRINCIPAL_POINTS = 2048
+_A_PROCESS = 16
+"""Lattices that are worth the start of a process; libigl holds Python's lock, so that threads would wait."""
 _TOGETHER = 128
 """Lattices that are held at once beside the parents'."""
 _GRID = SdfGrid(RESOLUTION)
@@ -106,10 +111,18 @@ def make_blends(lattices: Tensor, count: int, *, scale: float, seed: int) -> Ble
 def lattices_of(shapes: Sequence[Shape]) -> Tensor:
     """Return the truncated signed distances [n, r, r, r] of the shapes' canonical surfaces, computed by the team."""
     lattices = torch.zeros(len(shapes), RESOLUTION, RESOLUTION, RESOLUTION)
-    for row in team().share(range(len(shapes))):
-        lattices[row] = torch.from_numpy(truncated_distance(shapes[row].canonical(), RESOLUTION))
+    rows = list(team().share(range(len(shapes))))
+    mine = [shapes[row] for row in rows]
+    for found in each(_lattice, mine, workers=worker_count(0, len(mine) // _A_PROCESS)):
+        # what failed in a process is done here, to raise what it raises
+        lattice = _lattice(mine[found.index]) if found.result is None else found.result
+        lattices[rows[found.index]] = torch.from_numpy(lattice)
     team().add(lattices)
     return lattices
+
+
+def _lattice(shape: Shape) -> NDArray[np.float64]:
+    return truncated_distance(shape.canonical(), RESOLUTION)
 
 
 def principal_codes(lattices: Tensor, blends: Blends, size: int, more: Sequence[Shape] = ()) -> tuple[Tensor, Tensor]:
