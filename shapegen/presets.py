@@ -45,6 +45,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "heads": 16,
             "time": "token",
             "per_token": True,
+            "gradient_checkpointing": True,
         },
         "fit": {"refine_steps": 1000, "refine_points": 2048, "refine_band": 0.0},
         "diffusion": {"steps": 200000, "learning_rate": 2e-4, "patience": 50, "evaluate_every": 1000},

@@ -59,6 +59,29 @@ def stirred(which: str, **sizes: int):
     return network.eval()
 
 
+@pytest.mark.parametrize("options", [{"cross_attention": True}, {"time": "token"}])
+def test_gradient_checkpointing_gives_the_same_gradients_from_fewer_kept_tensors(options):
+    found = []
+    for again in (False, True):
+        config = TransformerConfig(width=32, depth=6, heads=4, dropout=0.2, gradient_checkpointing=again, **options)
+        torch.manual_seed(0)
+        network = PLUGINS["transformer"].build(config, tokens=5, width=7)
+        torch.nn.init.normal_(network.out.shared.weight)
+        kept = {}
+
+        def keep(tensor, kept=kept):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = network(draw(16, 5, 7), draw(16)).square().sum()
+        loss.backward()
+        found.append((sum(kept.values()), [parameter.grad for parameter in network.parameters()]))
+    (plain, expected), (less, gradients) = found
+    assert less < 0.5 * plain
+    torch.testing.assert_close(gradients, expected)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(("tokens", "width"), [(1, 1), (2, 3), (9, 8), (17, 5)])
 def test_shape_for_any_tokens_and_width(which, batch, tokens, width):

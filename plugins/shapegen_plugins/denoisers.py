@@ -26,6 +26,10 @@ class TransformerConfig(Config):
         False, description="Give every token its own input and output projection, as the original does."
     )
     cross_attention: bool = Field(False, description="Let the blocks attend to condition tokens.")
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Training computes each block twice and keeps only its input: less memory, more time.",
+    )
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:
@@ -77,6 +81,7 @@ def build_transformer(config: TransformerConfig, *, tokens: int, width: int) -> 
         time=config.time,
         per_token=config.per_token,
         cross_attention=config.cross_attention,
+        gradient_checkpointing=config.gradient_checkpointing,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from shapegen.errors import ConfigError
 from shapegen_plugins.time_embedding import TimeEmbedding, modulation
@@ -97,6 +98,7 @@ class Transformer(nn.Module):
         time: "adaln" or "token".
         per_token: own projections for each token.
         cross_attention: accept a condition.
+        gradient_checkpointing: compute blocks again for their gradients (Chen et al. 2016) with the same dropout.
     """
 
     def __init__(
@@ -112,8 +114,10 @@ class Transformer(nn.Module):
         time: Literal["adaln", "token"] = "adaln",
         per_token: bool = False,
         cross_attention: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = gradient_checkpointing
         adaptive = time == "adaln"
         self.time = TimeEmbedding(inner)
         self.into = Projection(tokens, width, inner, per_token=per_token)
@@ -153,7 +157,10 @@ class Transformer(nn.Module):
         hidden = hidden + self.positions
         active = functional.silu(time) if self.modulation is not None else None
         for block in self.blocks:
-            hidden = block(hidden, active, cond)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                hidden = checkpoint(block, hidden, active, cond, use_reentrant=False)
+            else:
+                hidden = block(hidden, active, cond)
         hidden = self.norm(hidden)
         if self.modulation is not None:
             shift, scale = self.modulation(active)[:, None].chunk(2, dim=-1)
