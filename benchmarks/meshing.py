@@ -1,11 +1,13 @@
 """Coarse-to-fine meshing against the dense grid: the same INR, the same resolution, run in turn.
 
-    python benchmarks/meshing.py [--resolution 256] [--rounds 3] [--surface MESH]
+    python benchmarks/meshing.py [--resolution 256] [--rounds 3] [--surface MESH] [--livers 100]
 
 The INR is the default one (SIREN, three sine layers of 128) fitted to the truncated signed distance of a bumpy
 ellipsoid, or to a mesh of yours. Each round meshes it both ways, the order changing from round to round, on one thread;
 the ratio is the median over the rounds. Both surfaces are compared by the largest distance of a vertex of one to the
 other surface, both ways, in voxels.
+
+Then livers of the generator that comes with shapegen are meshed on all cores, and some of them by the dense grid too.
 """
 
 from __future__ import annotations
@@ -13,18 +15,25 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from machine import keep, machine
+from torch import nn
 
+from shapegen.discovery import discover
 from shapegen.geometry.export import read_mesh
 from shapegen.geometry.meshing import mesh_dense, mesh_field
 from shapegen.geometry.sdf import sample_field, unsigned_distance
 from shapegen.geometry.surface import Surface, is_closed, is_oriented, signed_volume
 from shapegen.inr.field import GAIN, numpy_field
 from shapegen.inr.layout import parameter_layout
+from shapegen.pretrained import pretrained_organ
+from shapegen.torch_threads import in_order
 from shapegen_plugins.siren import Siren
 
 RESULTS = Path(__file__).parent / "results" / "meshing.json"
@@ -79,12 +88,36 @@ def timed(mesher, field, resolution: int):
     return surface, time.perf_counter() - wall, time.process_time() - cpu, sum(calls)
 
 
+def batch(count: int, resolution: int, dense: int = 4) -> dict[str, float]:
+    """Mesh so many livers on all cores, and the first of them by the dense grid."""
+    pretrained = pretrained_organ(catalog := discover(), "liver")
+    generator = replace(pretrained.generator(pretrained.run(catalog)), detail=None)
+    weights = generator.space.decode(generator.codes(count, seed=0)[0])
+
+    def livers(mesher, count: int) -> float:
+        def one(inr: nn.Module, number: int) -> Surface | None:
+            return mesher(numpy_field(inr, weights[number]), resolution=resolution)
+
+        start = time.perf_counter()
+        assert all(in_order(one, count, own=partial(deepcopy, generator.inr)))
+        return time.perf_counter() - start
+
+    livers(mesh_field, dense)  # warms up
+    wall, cpu = time.perf_counter(), time.process_time()
+    livers(mesh_field, count)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    ratio = statistics.median(livers(mesh_dense, dense) / livers(mesh_field, dense) for _ in range(3))
+    return {"livers": count, "resolution": resolution, "wall_s": wall, "cpu_s": cpu, "ratio_wall": ratio}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resolution", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--surface", type=Path, default=None)
+    parser.add_argument("--livers", type=int, default=100)
+    parser.add_argument("--livers-resolution", type=int, default=128)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -116,6 +149,7 @@ def main() -> None:
         "oriented": is_oriented(ours),
         "volume_relative_to_target": signed_volume(ours) / signed_volume(truth),
         "rounds": rounds,
+        "batch": batch(options.livers, options.livers_resolution),
         "machine": machine(),
     }
     keep(options.out, result)
