@@ -177,7 +177,7 @@ def train(
             recent += torch.tensor([float(loss), 1.0], dtype=torch.float64)
             done += 1
             if done % settings.evaluate_every == 0 or done == settings.steps:
-                held = us.of_leader(validation.loss(average) if held_out is not None and us.leads else math.nan)
+                held = validation.loss(average) if held_out is not None else math.nan
                 if held_out is not None and not math.isfinite(held):
                     write_into(network, good)
                     raise _diverged(held, float(norm), step=done, good_step=good_step, settings=settings)

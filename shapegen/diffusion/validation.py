@@ -7,6 +7,7 @@ from torch import Tensor
 
 from shapegen.diffusion.process import Network, Process
 from shapegen.store import derived_seed
+from shapegen.team import team
 
 CHUNK = 1024
 """Rows that go through the network at once."""
@@ -50,31 +51,38 @@ class Validation:
     def by_level(self, network: Network) -> Tensor:
         """Return the mean weighted error at each level, [levels], float64; set the network to eval mode first.
 
+        The processes of a team compute some rows each, and all get the same bits.
+
         Raises:
             ValueError: there are no held-out rows.
         """
         if self.x is None or not len(self.x):
             raise ValueError("expected held-out rows, got none")
-        rows, count, device = len(self.x), len(self.levels), self.mask.device
-        row, level = torch.meshgrid(torch.arange(rows), torch.arange(count), indexing="ij")
+        rows, device = len(self.x), self.mask.device
+        row, level = torch.meshgrid(torch.arange(rows), torch.arange(len(self.levels)), indexing="ij")
         row, level = row.flatten(), level.flatten()
-        total = torch.zeros(count, dtype=torch.float64)
+        total = torch.zeros(len(self.levels), dtype=torch.float64)
         for repeat in range(self.repeats):
             generator = torch.Generator().manual_seed(derived_seed(self.seed, "denoiser-validation", repeat // 2))
             sign = 1 - 2 * (repeat % 2)
             for start in range(0, len(row), CHUNK):
-                part = slice(start, start + CHUNK)
-                noise = sign * torch.randn((len(row[part]), *self.x.shape[1:]), generator=generator)
+                count = min(CHUNK, len(row) - start)
+                noise = sign * torch.randn((count, *self.x.shape[1:]), generator=generator)
+                mine = team().rows(count)
+                part = slice(start + mine.start, start + mine.stop)
+                if mine.start == mine.stop:
+                    continue
                 x = self.x[row[part]].to(device)
                 errors = self.process.errors(
                     network,
                     x,
-                    noise=noise.to(x),
+                    noise=noise[mine].to(x),
                     level=self.levels[level[part]].to(x),
                     mask=self.mask,
                     cond=None if self.first is None else self.first + row[part],
                 )
                 total.index_add_(0, level[part], errors.double().cpu())
+        team().add(total)
         return total / (rows * self.repeats)
 
     def loss(self, network: Network) -> float:
