@@ -162,6 +162,9 @@ class DiffusionConfig(Config):
         default="auto", description="Of the network's products in training; auto: bfloat16 on GPUs that have it."
     )
     compile: bool = Field(default=False, description="Compile the network for training (torch.compile).")
+    shard: bool = Field(
+        default=False, description="Divide the network and what trains it over the processes of --launch (FSDP)."
+    )
     condition_dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Share of training codes whose condition is hidden, for each condition."
     )

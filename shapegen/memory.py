@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shapegen.errors import NotEnoughMemoryError
+from shapegen.team import together
 
 if TYPE_CHECKING:
     from shapegen.run import Run
@@ -26,9 +27,10 @@ class TrainingMemory:
     Args:
         denoiser: its name.
         parameters: how many.
-        bytes: of all `COPIES`.
+        bytes: of all `COPIES`, on one device.
         device: torch's name of it.
         there: bytes that the device has.
+        processes: over which they are divided (`diffusion.shard`).
     """
 
     denoiser: str
@@ -36,11 +38,13 @@ class TrainingMemory:
     bytes: int
     device: str
     there: int
+    processes: int = 1
 
     def __str__(self) -> str:
+        divided = f"in each of {self.processes} processes " if self.processes > 1 else ""
         return (
             f"denoiser '{self.denoiser}': {self.parameters / 1e6:,.1f} million parameters, {self.bytes / 1e9:,.2f} GB "
-            f"to train them beside the activations; {self.device} has {self.there / 1e9:,.1f} GB"
+            f"{divided}to train them beside the activations; {self.device} has {self.there / 1e9:,.1f} GB"
         )
 
 
@@ -64,12 +68,15 @@ def training_memory(run: Run) -> TrainingMemory | None:
     except Exception:  # a plugin may need more than the meta device has, or be wrong, which its own stage will say
         return None
     parameters = list(network.parameters())
+    with together() as us:
+        processes = us.size if run.config.diffusion.shard else 1
     return TrainingMemory(
         denoiser=run.config.denoiser.name,
         parameters=sum(each.numel() for each in parameters),
-        bytes=COPIES * sum(each.numel() * each.element_size() for each in parameters),
+        bytes=COPIES * sum(each.numel() * each.element_size() for each in parameters) // processes,
         device=run.device,
         there=_memory(run.device),
+        processes=processes,
     )
 
 
@@ -82,8 +89,8 @@ def check_memory(run: Run) -> None:
     needed = training_memory(run)
     if needed is not None and needed.bytes > needed.there:
         raise NotEnoughMemoryError(
-            f"{needed}; use a device with more memory, or a smaller denoiser (`--preset cpu`, or denoiser.width and "
-            "denoiser.depth)"
+            f"{needed}; use a device with more memory, several by `--launch` with diffusion.shard=true, or a smaller "
+            "denoiser (`--preset cpu`, or denoiser.width and denoiser.depth)"
         )
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from shapegen.diffusion import sharding
 from shapegen.diffusion.accumulation import Accumulation
 from shapegen.diffusion.edm import EDM
+from shapegen.diffusion.sharding import divide, own
 from shapegen.diffusion.training import TrainingSettings, train
+from shapegen.discovery import discover
 from shapegen.errors import TeamBrokenError, TrainingDivergedError
 from shapegen.store import write_tensors
 from shapegen.team import BROKEN, joined, sharing, team, together
@@ -47,18 +50,20 @@ def gradient(batch):
     return {"errors": errors, **found}
 
 
-def training(folder: Path):
-    network = Network()
+def training(folder: Path, network=None, progress=None, **settings):
+    network = network or Network()
+    usual = {"steps": 30, "batch": 8, "evaluate_every": 10, "validation_levels": 4, "validation_repeats": 2}
     result = train(
         network,
         EDM(),
         latents(),
         latents(4),
         MASK,
-        settings=TrainingSettings(steps=30, batch=8, evaluate_every=10, validation_levels=4, validation_repeats=2),
+        settings=TrainingSettings(**{**usual, **settings}),
         seed=0,
         checkpoint=folder,
         log=lambda step, values: None,
+        progress=progress,
     )
     return {name: each.detach() for name, each in network.named_parameters()}, list(result.curve)
 
@@ -79,6 +84,54 @@ def everything(folder: Path) -> int:
         write_tensors(folder / f"{us.rank}.safetensors", {**tensors, "total": total})
         said = {"curve": [dict(row) for row in curve], "alone": alone, "of_leader": word, "size": us.size}
         (folder / f"{us.rank}.json").write_text(json.dumps(said))
+    return 0
+
+
+def denoiser(name: str):
+    """A small network of a plugin that comes with shapegen."""
+    small = {
+        "transformer": {"width": 32, "depth": 2, "heads": 4, "dropout": 0.0, "gradient_checkpointing": True},
+        "unet1d": {"channels": 16},
+        "mlp": {"hidden": 32},
+    }
+    plugin = discover().find("denoiser", name).plugin
+    torch.manual_seed(0)
+    return plugin.build(plugin.config(**small[name]), tokens=3, width=4)
+
+
+class InterruptedTrainingError(Exception):
+    pass
+
+
+def sharded(folder: Path) -> int:
+    """Train networks that are divided over the team; one of them is interrupted after every step but the last."""
+    with joined() as us, together():
+        found = {}
+        for name in ("transformer", "unet1d", "mlp"):
+            weights, curve = training(folder / name, denoiser(name), shard=True)
+            found |= {f"{name}.{key}": each for key, each in weights.items()}
+            found[f"{name}.curve"] = torch.tensor([row["validation_loss"] for row in curve])
+        divide(network := denoiser("transformer"), "cpu")
+        found["parts"] = torch.tensor([own(each).numel() for each in network.parameters()])
+
+        def stop(count: int) -> None:
+            done.append(count)
+            if len(done) == 2:
+                raise InterruptedTrainingError
+
+        sharding.INTERVAL = 0.0
+        while True:
+            done: list[int] = []
+            try:
+                weights, _ = training(folder / "interrupted", denoiser("transformer"), stop, shard=True, steps=12)
+            except InterruptedTrainingError:
+                continue
+            break
+        sharding.INTERVAL = 1e9
+        found |= {f"interrupted.{key}": each for key, each in weights.items()}
+        weights, _ = training(folder / "uninterrupted", denoiser("transformer"), shard=True, steps=12)
+        found |= {f"uninterrupted.{key}": each for key, each in weights.items()}
+        write_tensors(folder / f"{us.rank}.safetensors", found)
     return 0
 
 

@@ -128,7 +128,7 @@ def test_the_paper_preset_is_counted_without_being_built_and_refused_where_it_ca
     result = CliRunner().invoke(app, ["run", "--preset", "paper", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
     assert f"error: denoiser 'transformer': {found.parameters / 1e6:,.1f} million parameters" in result.output
-    assert "has 8.0 GB; use a device with more memory, or a smaller denoiser" in result.output
+    assert "has 8.0 GB; use a device with more memory, several by `--launch` with" in result.output
     assert not (tmp_path / "run" / "prepare").exists()
 
 

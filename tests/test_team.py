@@ -81,6 +81,37 @@ def test_all_processes_hold_the_same_bits(shared):
         assert other["curve"] == said["curve"]
 
 
+@pytest.fixture(scope="module")
+def divided(tmp_path_factory):
+    """What two processes saw that had a part of each network."""
+    folder = tmp_path_factory.mktemp("sharded")
+    assert launched(team_work.sharded, folder, folder=folder) == 0
+    return [read_tensors(folder / f"{rank}.safetensors") for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", ["transformer", "unet1d", "mlp"])
+def test_a_divided_network_learns_what_a_whole_one_does(divided, name, tmp_path):
+    weights, curve = team_work.training(tmp_path, team_work.denoiser(name))
+    for tensors in divided:
+        assert {key.removeprefix(f"{name}.") for key in tensors if key.startswith(f"{name}.")} == {*weights, "curve"}
+        for key, expected in weights.items():
+            assert (tensors[f"{name}.{key}"] - expected).abs().max() <= 1e-3 * max(1, expected.abs().max()), key
+        assert tensors[f"{name}.curve"].tolist() == pytest.approx([row["validation_loss"] for row in curve], rel=1e-4)
+
+
+def test_each_process_holds_its_part_of_a_divided_network(divided):
+    whole = [each.numel() for each in team_work.denoiser("transformer").parameters()]
+    parts = [tensors["parts"].tolist() for tensors in divided]
+    assert [sum(both) for both in zip(*parts, strict=True)] == whole
+    assert max(sum(part) for part in parts) < 0.55 * sum(whole)
+
+
+def test_a_training_of_a_divided_network_goes_on_where_it_was_interrupted(divided):
+    for tensors in divided:
+        for name in [key for key in tensors if key.startswith("interrupted.")]:
+            assert (tensors[name] == tensors[f"un{name}"]).all(), name
+
+
 def test_what_is_not_shared_is_the_leaders(shared):
     assert [said["alone"] for _, said in shared] == [[True, 1], [False, 1], [False, 1]]
     assert {said["of_leader"] for _, said in shared} == {10.0}

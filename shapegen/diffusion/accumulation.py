@@ -25,11 +25,14 @@ class Accumulation:
         note: told once for each time that parts become smaller.
         parts: into how many a batch is divided.
         bfloat16: let the network's products be of that precision (`torch.autocast`).
+        divided: the network is (`shapegen.diffusion.sharding`), and gives the mean of the processes' gradients itself.
+            What does not fit then fails: smaller parts would have to be agreed upon.
     """
 
     note: Callable[[str], None]
     parts: int = 1
     bfloat16: bool = False
+    divided: bool = False
 
     def backward(
         self,
@@ -53,7 +56,9 @@ class Accumulation:
         errors = x.new_zeros(len(x))
         if mine.start < mine.stop:
             errors[mine] = self._of_rows(mine, process, network, x, mask, level, noise, cond)
-        if team().size > 1:
+        if self.divided:
+            team().add(errors)
+        elif team().size > 1:
             _add_up(network, errors)
         return errors
 
@@ -75,7 +80,7 @@ class Accumulation:
             try:
                 return self._in_parts(rows, process, network, x, mask, level, noise, cond)
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or self.parts >= count:
+                if not is_out_of_memory(error) or self.parts >= count or self.divided:
                     raise
             # outside the handler: the error's frames hold the tensors that did not fit
             network.zero_grad(set_to_none=True)
@@ -100,6 +105,7 @@ class Accumulation:
         cond: Tensor | None,
     ) -> Tensor:
         found = []
+        factor = team().size if self.divided else 1
         for part in torch.arange(rows.start, rows.stop).tensor_split(self.parts):
             here = slice(int(part[0]), int(part[-1]) + 1)
             with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -111,7 +117,7 @@ class Accumulation:
                     mask=mask,
                     cond=None if cond is None else cond[here],
                 )
-            (errors.sum() / len(x)).backward()
+            (errors.sum() * (factor / len(x))).backward()
             found.append(errors.detach())
         return torch.cat(found)
 

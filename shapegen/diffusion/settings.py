@@ -33,6 +33,7 @@ class TrainingSettings:
         precision: of the network's products in a training step: "float32", "bfloat16", or "auto", bfloat16 on a GPU
             that has it. Weights, losses and averages are float32 in any case (Micikevicius et al., ICLR 2018).
         compile: let torch.compile make the network's training step; worth it for large networks on a GPU.
+        shard: divide the network, and what trains it, over the processes of a team (`shapegen.diffusion.sharding`).
 
     Raises:
         ValueError: a value out of its range.
@@ -53,6 +54,7 @@ class TrainingSettings:
     validation_repeats: int = 8
     precision: str = "auto"
     compile: bool = False
+    shard: bool = False
 
     def __post_init__(self) -> None:
         ranges: dict[str, bool] = {

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from shapegen.diffusion.accumulation import Accumulation, in_bfloat16
 from shapegen.diffusion.curve import Curve
 from shapegen.diffusion.process import Process
 from shapegen.diffusion.settings import TrainingSettings, learning_rate
+from shapegen.diffusion.sharding import DividedCheckpoint, divide, in_full, whole
 from shapegen.diffusion.validation import Validation
 from shapegen.diffusion.weights import copied, read_into, tensors, write_into
 from shapegen.errors import TrainingDivergedError
@@ -103,7 +105,8 @@ def train(
 
     Raises:
         TrainingDivergedError: a loss or gradient was not finite; the network is put back to its last evaluated state.
-        ValueError: no training rows, or shapes that do not fit each other.
+        ValueError: no training rows, shapes that do not fit each other, or fewer rows in a batch than processes that
+            have a divided network (`settings.shard`).
     """
     held_out = x_validation if x_validation is not None and len(x_validation) else None
     _check(x_train, held_out, mask)
@@ -112,11 +115,16 @@ def train(
             "no held-out rows: the denoiser trains for all its steps without early stopping"
         )
     us = team()
-    network.to(device).train()
+    divided = settings.shard and us.size > 1
+    if divided and settings.batch < us.size:
+        raise ValueError(f"expected a batch of a row for each of {us.size} processes, got {settings.batch}")
     x_train, mask = x_train.to(device), mask.to(device)
-    average = AveragedModel(network, multi_avg_fn=_warmed_average(settings.ema)).eval()
+    trained = deepcopy(network) if divided else network
+    average = AveragedModel(trained, multi_avg_fn=_warmed_average(settings.ema)).eval()
+    for each in (trained.train(), average.module):
+        divide(each, device) if divided else each.to(device)
     optimiser = torch.optim.AdamW(
-        network.parameters(),
+        trained.parameters(),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
         fused=torch.device(device).type in ("cpu", "cuda"),
@@ -135,20 +143,22 @@ def train(
     recent = torch.zeros(2, dtype=torch.float64)  # sum and number of the losses since the last evaluation
     key = sha256_json([asdict(settings), seed, repr(process), _layout(network), _digests(x_train, held_out, mask)])
     state = {
-        **{f"network.{name}": tensor for name, tensor in tensors(network)},
+        **{f"network.{name}": tensor for name, tensor in tensors(trained)},
         **{f"average.{name}": tensor for name, tensor in tensors(average)},
         **{f"best.{name}": tensor for name, tensor in (best or {}).items()},
         "curve": curve.rows,
         "recent": recent,
     }
-    kept = Checkpoint(checkpoint / key[:16], state, optimiser)
+    kept = (DividedCheckpoint if divided else Checkpoint)(checkpoint / key[:16], state, optimiser)
     done = kept.resume()
-    good, good_step = copied(network), done
+    good, good_step = copied(trained), done
     gradient = Accumulation(
-        note or logging.getLogger(__name__).warning, bfloat16=in_bfloat16(settings.precision, device)
+        note or logging.getLogger(__name__).warning,
+        bfloat16=in_bfloat16(settings.precision, device),
+        divided=divided,
     )
     if settings.compile:
-        network.compile()  # in place: names and copies of its weights stay what they are
+        trained.compile()  # in place: names and copies of its weights stay what they are
     if progress and done:
         progress(done)
 
@@ -163,35 +173,35 @@ def train(
             rows = batch_rows(len(x_train), settings.batch, generator)
             x = _batch(x_train, rows, mask, generator, settings=settings, augment=augment)
             optimiser.zero_grad(set_to_none=True)
-            errors = gradient.backward(process, network, x, mask, generator, rows if numbered else None)
+            errors = gradient.backward(process, trained, x, mask, generator, rows if numbered else None)
             loss = errors.mean()
-            norm = nn.utils.clip_grad_norm_(network.parameters(), settings.clip)
+            norm = whole(nn.utils.clip_grad_norm_(trained.parameters(), settings.clip))
             if not (loss.isfinite() and norm.isfinite()):
-                write_into(network, good)
+                write_into(network, in_full(good))
                 wrong = rows[~errors.isfinite().cpu()].unique().tolist()
                 raise _diverged(
                     float(loss), float(norm), step=done + 1, good_step=good_step, settings=settings, rows=wrong
                 )
             optimiser.step()
-            average.update_parameters(network)
+            average.update_parameters(trained)
             recent += torch.tensor([float(loss), 1.0], dtype=torch.float64)
             done += 1
             if done % settings.evaluate_every == 0 or done == settings.steps:
                 held = validation.loss(average) if held_out is not None else math.nan
                 if held_out is not None and not math.isfinite(held):
-                    write_into(network, good)
+                    write_into(network, in_full(good))
                     raise _diverged(held, float(norm), step=done, good_step=good_step, settings=settings)
                 if best is not None and held < curve.lowest():
                     read_into(best, average.module)
                 curve.record((done - 1) // settings.evaluate_every, (done, float(recent[0] / recent[1]), rate, held))
                 recent.zero_()
-                good, good_step = copied(network), done
+                good, good_step = copied(trained), done
                 log(done, {name: value for name, value in curve.entries()[-1].items() if name != "step"})
             kept.keep(done)
             if progress:
                 progress(1)
     kept.keep(done, now=True)
-    write_into(network, best if best is not None else copied(average.module))
+    write_into(network.to(device), in_full(best if best is not None else copied(average.module)))
     network.eval()
     return _result(curve, steps=done, settings=settings, held_out=held_out is not None)
 

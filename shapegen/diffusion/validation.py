@@ -58,7 +58,7 @@ class Validation:
         """
         if self.x is None or not len(self.x):
             raise ValueError("expected held-out rows, got none")
-        rows, device = len(self.x), self.mask.device
+        rows, device, us = len(self.x), self.mask.device, team()
         row, level = torch.meshgrid(torch.arange(rows), torch.arange(len(self.levels)), indexing="ij")
         row, level = row.flatten(), level.flatten()
         total = torch.zeros(len(self.levels), dtype=torch.float64)
@@ -68,10 +68,10 @@ class Validation:
             for start in range(0, len(row), CHUNK):
                 count = min(CHUNK, len(row) - start)
                 noise = sign * torch.randn((count, *self.x.shape[1:]), generator=generator)
-                mine = team().rows(count)
+                # few rows are every process's, of which the leader's count: a divided network needs all of them
+                few = count < us.size
+                mine = slice(0, count) if few else us.rows(count)
                 part = slice(start + mine.start, start + mine.stop)
-                if mine.start == mine.stop:
-                    continue
                 x = self.x[row[part]].to(device)
                 errors = self.process.errors(
                     network,
@@ -81,8 +81,9 @@ class Validation:
                     mask=self.mask,
                     cond=None if self.first is None else self.first + row[part],
                 )
-                total.index_add_(0, level[part], errors.double().cpu())
-        team().add(total)
+                if us.leads or not few:
+                    total.index_add_(0, level[part], errors.double().cpu())
+        us.add(total)
         return total / (rows * self.repeats)
 
     def loss(self, network: Network) -> float:
