@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shapegen.curation.balls import closed, grown, largest, opened, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence
+from shapegen.data.pieces import pieces
 
 RAGGED_MM = 4.0
 """Radius of the ball of the opening and closing: an organ's own edges are rounder, fissures and notches narrower."""
@@ -103,7 +104,6 @@ def _sticking_out(
     That is reach^3 / volume of those that reach farther than `NEEDLE_MM`: 3 / pi (length / radius)^2 of a cone, and
     height^2 / (length x thickness), which is less than 1, of a sharp edge.
     """
-    from scipy import ndimage
     from scipy.spatial import cKDTree
 
     # Of the body a shell is enough.
@@ -112,10 +112,10 @@ def _sticking_out(
         return 0.0, 0.0
     places = np.argwhere(parts)
     away = cKDTree(np.argwhere(shell) * spacing).query(places * spacing)[0]
-    labels = ndimage.label(parts, structure=np.ones((3, 3, 3), dtype=bool))[0][tuple(places.T)] - 1
-    reach = np.zeros(int(labels.max()) + 1)
-    np.maximum.at(reach, labels, away)
-    slender = np.where(reach > NEEDLE_MM, reach**3 / (np.bincount(labels) * np.prod(spacing)), 0)
+    found = pieces(parts, diagonal=True)
+    reach = np.zeros(len(found))
+    np.maximum.at(reach, found.of_voxels(), away)
+    slender = np.where(reach > NEEDLE_MM, reach**3 / (found.sizes * np.prod(spacing)), 0)
     return float(away.max()), float(slender.max())
 
 
