@@ -35,12 +35,12 @@ def needles(evidence: Evidence) -> dict[str, float]:
 def mesh_needles(evidence: Evidence) -> dict[str, float]:
     """Return the same of the surface that cleaning made of a mesh: of coarse faces, or after the steps of thick slices
     were smoothed, a needle is too blunt for `spikes`, which looks at normals."""
-    from shapegen.data.grid import signed_distance_grid
+    from shapegen.data.grid import inside_grid
 
     assert evidence.clean is not None  # `Check.applies`
     spacing = np.full(3, MESH_GRID_MM)
-    distance = signed_distance_grid(evidence.clean, MESH_GRID_MM)[0]
-    inside = np.pad(largest(distance > 0)[0], int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
+    inside = largest(inside_grid(evidence.clean, MESH_GRID_MM))[0]
+    inside = np.pad(inside, int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
     body = opened(inside, RAGGED_MM, spacing)
     reach, slender = _sticking_out(inside & ~body, body, spacing)
     return {"mesh-needles": slender, "mesh-needles-reach-mm": reach}

@@ -182,11 +182,12 @@ def level_set(field: Field, step: Points, target: float) -> Surface:
         step: mm between samples along each axis.
         target: mm³.
     """
-    values = np.sort(field.ravel())
+    values = field.ravel()
     nudge = float(np.std(field)) * 1e-5
     wanted = target / float(np.prod(step))
     for _ in range(4):
-        level = float(values[int(np.clip(len(values) - round(wanted), 0, len(values) - 1))])
+        rank = int(np.clip(len(values) - round(wanted), 0, len(values) - 1))
+        level = float(np.partition(values, rank)[rank])
         surface, volume = extract_level(field, level, step, nudge=nudge)
         if abs(volume / target - 1) < VOLUME_TOLERANCE:
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.sdf import signed_distance, winding_number
+from shapegen.geometry.sdf import grid_occupancy, signed_distance, winding_number
 from shapegen.geometry.surface import Points, Surface, area, extents, sample_points
 
 COARSE = 4
@@ -23,10 +23,7 @@ def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.
     """
     from scipy.spatial import cKDTree
 
-    margin = 3 * voxel_mm
-    low = surface.vertices.min(axis=0) - margin
-    sides = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
-    blocks = (int(sides[0]), int(sides[1]), int(sides[2]))
+    low, blocks = _blocks(surface, voxel_mm)
     edge = voxel_mm * COARSE
     centres = low + voxel_mm * (COARSE - 1) / 2 + edge * np.moveaxis(np.indices(blocks), 0, -1).reshape(-1, 3)
     # A block may be crossed if the surface comes nearer to its centre than half its diagonal.
@@ -47,6 +44,20 @@ def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.
     fine[near] = (-signed_distance(surface, points)).reshape(-1, COARSE**3)
     grid = fine.reshape(*blocks, COARSE, COARSE, COARSE).transpose(0, 3, 1, 4, 2, 5)
     return np.ascontiguousarray(grid.reshape([n * COARSE for n in blocks])), low
+
+
+def inside_grid(surface: Surface, voxel_mm: float) -> NDArray[np.bool_]:
+    """Tell which voxels [i, j, k] of the grid of `signed_distance_grid` are inside."""
+    low, blocks = _blocks(surface, voxel_mm)
+    x, y, z = (first + voxel_mm * np.arange(COARSE * count) for first, count in zip(low, blocks, strict=True))
+    return grid_occupancy(surface, (x, y, z))
+
+
+def _blocks(surface: Surface, voxel_mm: float) -> tuple[Points, tuple[int, int, int]]:
+    """Return the position [3] of the grid's first voxel, and how many blocks of voxels it has along each axis."""
+    margin = 3 * voxel_mm
+    i, j, k = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
+    return surface.vertices.min(axis=0) - margin, (int(i), int(j), int(k))
 
 
 def _neighbours_differ(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
