@@ -182,12 +182,13 @@ def level_set(field: Field, step: Points, target: float) -> Surface:
         step: mm between samples along each axis.
         target: mm³.
     """
-    values = field.ravel()
+    values, lowest = field.ravel(), float(field.min())
+    values = np.sort(values[values > lowest])  # half of a mask's box is outside, and all of that the same
     nudge = float(np.std(field)) * 1e-5
     wanted = target / float(np.prod(step))
     for _ in range(4):
-        rank = int(np.clip(len(values) - round(wanted), 0, len(values) - 1))
-        level = float(np.partition(values, rank)[rank])
+        rank = min(len(values) - round(wanted), len(values) - 1)
+        level = float(values[rank]) if rank >= 0 else lowest
         surface, volume = extract_level(field, level, step, nudge=nudge)
         if abs(volume / target - 1) < VOLUME_TOLERANCE:
             break
