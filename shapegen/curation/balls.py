@@ -87,12 +87,15 @@ def largest(inside: Inside) -> tuple[Inside, NDArray[np.int64]]:
 def hidden(body: Inside) -> tuple[Inside, NDArray[np.int64]]:
     """Return the cavities (6 neighbours) of a body with an empty margin, and their sizes in voxels."""
     empty = pieces(~body, diagonal=False)  # the first piece is the outside
+    if len(empty) < 2:
+        return np.zeros_like(body), empty.sizes[1:]
     return empty.mask(np.arange(len(empty)) > 0), empty.sizes[1:]
 
 
 def tunnels_through(body: Inside) -> int:
     """Return the number of tunnels through a connected body with an empty margin, its cavities filled."""
-    return max(0, 1 - euler(body | hidden(body)[0]))
+    cavities, sizes = hidden(body)
+    return max(0, 1 - euler(body | cavities if len(sizes) else body))
 
 
 def _add(result: Inside, inside: Inside, shift: tuple[int, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.balls import closed_by_one, hidden, tunnels_through
+from shapegen.curation.balls import closed_by_one, grown, hidden, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.outline_checks import lattice
 from shapegen.curation.raw import Evidence
@@ -46,8 +46,8 @@ def _filled_depth(inside: NDArray[np.bool_], spacing: NDArray[np.float64]) -> ND
     """Return how far, in mm, voxels lie below the surface of the organ's closing by a ball; negative outside."""
     from scipy import ndimage
 
-    grown = ndimage.distance_transform_edt(~inside, sampling=spacing) <= BORE_MM
-    return np.asarray(ndimage.distance_transform_edt(grown, sampling=spacing) - BORE_MM)
+    near = grown(inside, BORE_MM, spacing)
+    return np.asarray(ndimage.distance_transform_edt(near, sampling=spacing) - BORE_MM)
 
 
 def _parts(gaps: NDArray[np.bool_], spacing: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -218,8 +218,8 @@ def _decode(proxy: Any, shape: tuple[int, int, int]) -> Decoded:
         if box is None:
             continue
         x, y, z = box
-        piece = slab[x, y, z].copy()
-        counts += np.bincount(piece.ravel(), minlength=len(counts))
+        piece = slab[x, y, z].copy(order="K")
+        counts += np.bincount(piece.ravel(order="K"), minlength=len(counts))
         pieces.append((np.array([x.start, y.start, z.start + start]), piece))
     if not pieces:
         raise UnusableItemError("every voxel is zero: there is nothing in the file", advice="leave it out")
