@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.sdf import grid_occupancy, signed_distance, winding_number
+from shapegen.geometry.sdf import grid_occupancy, occupancy, unsigned_distance, winding_number
 from shapegen.geometry.surface import Points, Surface, area, extents, sample_points
 
 COARSE = 4
 """Voxels along the edge of the blocks that are tested before single voxels."""
 
 
-def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.float32], Points]:
+def signed_distance_grid(
+    surface: Surface, voxel_mm: float, *, crossed: bool = False
+) -> tuple[NDArray[np.float32], Points]:
     """Return distances in mm on a grid around the surface, positive inside, exact within two voxels of the surface.
 
     The sign is the winding number's, the magnitude the distance to the triangles, computed only for voxels in blocks
     that the surface may cross; all others get a constant of the right sign.
+
+    Args:
+        surface: mm.
+        voxel_mm: edge of the grid's voxels.
+        crossed: give that constant also to voxels of which none of the 26 around is on the other side. It makes no
+            difference to the surface between them, and takes a third of the time.
 
     Returns:
         Distances [i, j, k] and the position [3] of the first voxel.
@@ -35,15 +45,18 @@ def signed_distance_grid(surface: Surface, voxel_mm: float) -> tuple[NDArray[np.
     # A hole has no surface in it, but the winding number changes across it: such blocks are fine ones too.
     coarse = winding_number(surface, centres)
     near |= np.abs(coarse - 0.5) < 0.45
-    inside = coarse > 0.5
-    near |= _neighbours_differ(inside.reshape(blocks)).ravel()
-    value = np.where(inside, 1.0, -1.0) * edge
-    fine = np.broadcast_to(value[:, None], (len(value), COARSE**3)).astype(np.float32)
+    near |= _neighbours_differ((coarse > 0.5).reshape(blocks)).ravel()
     offsets = voxel_mm * (np.moveaxis(np.indices((COARSE, COARSE, COARSE)), 0, -1).reshape(-1, 3) - (COARSE - 1) / 2)
-    points = (centres[near][:, None] + offsets).reshape(-1, 3)
-    fine[near] = (-signed_distance(surface, points)).reshape(-1, COARSE**3)
-    grid = fine.reshape(*blocks, COARSE, COARSE, COARSE).transpose(0, 3, 1, 4, 2, 5)
-    return np.ascontiguousarray(grid.reshape([n * COARSE for n in blocks])), low
+    points = centres[near][:, None] + offsets
+    inside = np.repeat(coarse[:, None] > 0.5, COARSE**3, axis=1)
+    inside[near] = occupancy(surface, points.reshape(-1, 3)).reshape(-1, COARSE**3)
+    asked = np.ones(points.shape[:2], dtype=bool)
+    if crossed:
+        asked = _blocked(_crossed(_whole(inside, blocks)), blocks)[near]
+    away = np.full(inside.shape, edge)
+    block, voxel = np.nonzero(asked)
+    away[np.flatnonzero(near)[block], voxel] = unsigned_distance(surface, points[asked])
+    return _whole(np.where(inside, away, -away).astype(np.float32), blocks), low
 
 
 def inside_grid(surface: Surface, voxel_mm: float) -> NDArray[np.bool_]:
@@ -58,6 +71,35 @@ def _blocks(surface: Surface, voxel_mm: float) -> tuple[Points, tuple[int, int, 
     margin = 3 * voxel_mm
     i, j, k = np.ceil((extents(surface) + 2 * margin) / (voxel_mm * COARSE)).astype(int)
     return surface.vertices.min(axis=0) - margin, (int(i), int(j), int(k))
+
+
+def _whole(parts: NDArray[Any], blocks: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the grid of values that are given block by block [n, `COARSE`^3]."""
+    grid = parts.reshape(*blocks, COARSE, COARSE, COARSE).transpose(0, 3, 1, 4, 2, 5)
+    return np.ascontiguousarray(grid.reshape([n * COARSE for n in blocks]))
+
+
+def _blocked(grid: NDArray[Any], blocks: tuple[int, int, int]) -> NDArray[Any]:
+    """Undo `_whole`."""
+    i, j, k = blocks
+    return grid.reshape(i, COARSE, j, COARSE, k, COARSE).transpose(0, 2, 4, 1, 3, 5).reshape(-1, COARSE**3)
+
+
+def _crossed(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which voxels have one among the 26 around that is on the other side."""
+    some, every = inside, inside
+    for axis in range(3):
+        some, every = _beside(some, axis), ~_beside(~every, axis)
+    return some & ~every
+
+
+def _beside(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Add each voxel's two neighbours along an axis."""
+    result = mask.copy()
+    to, of = np.moveaxis(result, axis, 0), np.moveaxis(mask, axis, 0)
+    to[1:] |= of[:-1]
+    to[:-1] |= of[1:]
+    return result
 
 
 def _neighbours_differ(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

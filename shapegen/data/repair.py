@@ -125,7 +125,7 @@ def _outward(surface: Surface) -> Surface:
 def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]:
     wrong = defects(surface)
     oriented, patches = without_holes(consistent(surface))
-    distance, origin = signed_distance_grid(oriented, voxel_mm)
+    distance, origin = signed_distance_grid(oriented, voxel_mm, crossed=True)
     solid, share, components, filled = _solid(distance > 0)
     # Cavities and crumbs keep their distances but change sides, so that no surface is extracted there.
     field = np.where(solid, np.abs(distance), -np.abs(distance)).astype(np.float32)
