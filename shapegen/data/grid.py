@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.geometry.sdf import grid_occupancy, occupancy, unsigned_distance, winding_number
-from shapegen.geometry.surface import Points, Surface, area, extents, sample_points
+from shapegen.geometry.surface import Points, Surface, area, extents, is_oriented, sample_points
 
 COARSE = 4
 """Voxels along the edge of the blocks that are tested before single voxels."""
@@ -42,14 +42,25 @@ def signed_distance_grid(
     near = np.isfinite(
         cKDTree(dense).query(centres, distance_upper_bound=np.sqrt(3) / 2 * edge + 2 * voxel_mm + 2 * spacing)[0]
     )
-    # A hole has no surface in it, but the winding number changes across it: such blocks are fine ones too.
-    coarse = winding_number(surface, centres)
-    near |= np.abs(coarse - 0.5) < 0.45
-    near |= _neighbours_differ((coarse > 0.5).reshape(blocks)).ravel()
+    oriented = is_oriented(surface)
+    if oriented:
+        x, y, z = (
+            first + voxel_mm * (COARSE - 1) / 2 + edge * np.arange(n) for first, n in zip(low, blocks, strict=True)
+        )
+        coarse = grid_occupancy(surface, (x, y, z)).ravel()
+    else:
+        # A hole has no surface in it, but the winding number changes across it: such blocks are fine ones too.
+        winding = winding_number(surface, centres)
+        near |= np.abs(winding - 0.5) < 0.45
+        coarse = winding > 0.5
+    near |= _neighbours_differ(coarse.reshape(blocks)).ravel()
     offsets = voxel_mm * (np.moveaxis(np.indices((COARSE, COARSE, COARSE)), 0, -1).reshape(-1, 3) - (COARSE - 1) / 2)
     points = centres[near][:, None] + offsets
-    inside = np.repeat(coarse[:, None] > 0.5, COARSE**3, axis=1)
-    inside[near] = occupancy(surface, points.reshape(-1, 3)).reshape(-1, COARSE**3)
+    inside = np.repeat(coarse[:, None], COARSE**3, axis=1)
+    if oriented:
+        inside[near] = _blocked(inside_grid(surface, voxel_mm), blocks)[near]
+    else:
+        inside[near] = occupancy(surface, points.reshape(-1, 3)).reshape(-1, COARSE**3)
     asked = np.ones(points.shape[:2], dtype=bool)
     if crossed:
         asked = _blocked(_crossed(_whole(inside, blocks)), blocks)[near]
