@@ -98,18 +98,18 @@ def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
 
     In a closed, consistently oriented manifold every edge is used twice, once in each direction (sum 0).
     """
+    from scipy.sparse import coo_matrix
+
     start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
     size = int(surface.faces.max(initial=0)) + 1
-    # Both ends in one integer: sorting these is ten times faster than sorting rows.
-    key = np.minimum(start, end) * size + np.maximum(start, end)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    direction = np.sign(end - start)[order]
-    edges = np.stack(np.divmod(key[first], size), axis=1)
-    count = np.diff(first, append=len(key))
-    balance = np.add.reduceat(direction, first) if len(first) else np.zeros(0, dtype=np.int64)
-    return edges, count, balance
+    # A sparse matrix adds up what is at one place, in half of the time of sorting: here a use of the edge and, in the
+    # upper half of the bits, its direction.
+    uses = np.sign(end - start).astype(np.int64, copy=False) * (1 << 32) + 1
+    places = (np.minimum(start, end), np.maximum(start, end))
+    matrix = coo_matrix((uses, places), shape=(size, size)).tocsr()
+    count = matrix.data & 0xFFFFFFFF
+    first = np.repeat(np.arange(size), np.diff(matrix.indptr))
+    return np.stack([first, matrix.indices.astype(np.int64)], axis=1), count, (matrix.data - count) >> 32
 
 
 def is_closed(surface: Surface) -> bool:
