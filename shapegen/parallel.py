@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from shapegen.apart import end_with_parent
 from shapegen.errors import UnusableItemError
@@ -26,6 +26,10 @@ THREADS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+
+KEPT = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**30))
+"""Let glibc keep the memory of arrays up to 1 GiB for the next ones; other libraries do not heed it. To get it from the
+system each time is a tenth of the time of reading label maps; keeping it adds a tenth to a process's memory."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Not the item's fault."""
@@ -134,7 +138,7 @@ def _guarded(function: Callable[[T], R], index: int, item: T) -> Outcome[R]:
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork."""
-    with threads_of_children(1):
+    with threads_of_children(1), _environment({name: os.environ.get(name, kept) for name, kept in KEPT.items()}):
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
         try:
@@ -146,8 +150,14 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 @contextmanager
 def threads_of_children(count: int) -> Iterator[None]:
     """Let processes that are started in a block compute with so many threads each."""
-    before: Mapping[str, Any] = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(count)))
+    with _environment(dict.fromkeys(THREADS, str(count))):
+        yield
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

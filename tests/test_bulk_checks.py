@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter, label, maximum
 from scipy.spatial.transform import Rotation
 
-from shapegen.curation.bulk_checks import CHECKS, second_bulk
+from shapegen.curation.bulk_checks import _LEVELS, BULKY, CHECKS, _second_peak, _second_peaks, second_bulk
 from shapegen.curation.raw import Evidence, RawShape
 from shapegen.data.clean import extract_level
 from shapegen.geometry.surface import signed_volume
@@ -60,3 +61,21 @@ def test_it_does_not_matter_where_and_how_large_it_is(seed):
     turn, scale = Rotation.random(random_state=seed), 0.7 + seed / 1000
     moved = surface.moved(scale * turn.apply(surface.vertices) + seed)
     assert seen(moved)["second-bulk"] == pytest.approx(seen(surface)["second-bulk"], abs=3.5)  # the lattice's spacing
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_levels_that_are_left_out_cannot_have_the_narrowest_neck(seed):
+    rng = np.random.default_rng(seed)
+    distance = gaussian_filter(rng.random((24, 20, 28)), 1.5 + 3 * rng.random())
+    distance = np.round((distance - distance.min()) / np.ptp(distance) * (0.2 + 0.4 * rng.random()), 3)
+    levels = _LEVELS[distance.max() > _LEVELS]
+
+    def narrowest(pairs):
+        bulky = [(peak - level, -level) for level, peak in pairs if peak >= BULKY]
+        return max(bulky, default=(0.0, 0.0))
+
+    asked = _second_peaks(distance, levels)
+    assert narrowest(asked) == narrowest((level, _second_peak(distance, level)) for level in levels.tolist())
+    labels = [label(distance > level, structure=np.ones((3, 3, 3))) for level, _ in asked]
+    peaks = [np.sort(maximum(distance, at, range(count + 1))[1:]) for at, count in labels]
+    assert [peak for _, peak in asked] == [each[-2] if len(each) > 1 else 0 for each in peaks]

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import sys
 
 import nibabel
 import numpy as np
@@ -224,3 +225,19 @@ def test_a_header_without_orientation_is_known_to_be_a_guess(tmp_path):
     raw[252:256] = struct.pack("<2h", 0, 0)
     path.write_bytes(raw)
     assert not nifti.read_header(path).oriented
+
+
+@pytest.mark.parametrize("without", [False, True])
+def test_gzip_has_the_last_word_on_what_is_damaged(tmp_path, monkeypatch, without):
+    """isal reads the end of a stream sooner and objects to what follows it."""
+    if without:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    path = write(tmp_path / "a.nii.gz", np.random.default_rng(0).integers(0, 200, (40, 40, 40)).astype(np.uint8))
+    whole, raw = nifti.read_labels(path), path.read_bytes()
+    path.write_bytes(raw + b"and more")
+    found = nifti.read_labels(path)
+    assert found.counts == whole.counts
+    np.testing.assert_array_equal(found.labels, whole.labels)
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(UnusableItemError, match="truncated or damaged"):
+        nifti.read_labels(path)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from shapegen.errors import UnusableItemError
-from shapegen.parallel import THREADS, each, worker_count
+from shapegen.parallel import KEPT, THREADS, each, worker_count
 
 
 def work(item):
@@ -24,6 +24,8 @@ def work(item):
         time.sleep(0.3)
     if item == "threads":
         return [os.environ.get(name) for name in THREADS]
+    if item == "memory":
+        return [os.environ.get(name) for name in KEPT]
     return item * 2
 
 
@@ -61,6 +63,15 @@ def test_workers_have_one_thread_and_the_parents_environment_is_restored(monkeyp
     assert [outcome.result for outcome in outcomes] == [["1"] * len(THREADS)] * 2
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_workers_keep_their_memory_but_as_the_user_says(monkeypatch):
+    first, second = KEPT
+    monkeypatch.setenv(first, "123")
+    monkeypatch.delenv(second, raising=False)
+    outcomes = list(each(work, ["memory", "memory"], workers=2))
+    assert [outcome.result for outcome in outcomes] == [["123", KEPT[second]]] * 2
+    assert second not in os.environ
 
 
 def test_no_more_workers_than_items():

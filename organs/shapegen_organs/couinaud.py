@@ -51,15 +51,20 @@ def contact(labels: LabelMap) -> tuple[dict[int, float], float]:
 
     Surfaces are counted as voxel faces, weighted by their area.
     """
-    voxels = labels.labels
+    voxels = np.ascontiguousarray(labels.labels)
+    flat = voxels.ravel()
     size = max(labels.counts) + 1
     spacing = np.linalg.norm(labels.affine[:3, :3], axis=0)
     touching, surface = np.zeros(size), np.zeros(size)
     for axis in range(3):
         area = float(np.prod(spacing) / spacing[axis])
         along = np.moveaxis(voxels, axis, 0)
-        differ = along[:-1] != along[1:]
-        before, after = along[:-1][differ], along[1:][differ]
+        step = int(np.prod(voxels.shape[axis + 1 :]))
+        behind = (slice(None),) * axis
+        # Places among pairs along the axis, of which there is one fewer than voxels.
+        pairs = np.flatnonzero(voxels[(*behind, slice(None, -1))] != voxels[(*behind, slice(1, None))])
+        places = pairs + pairs // max(1, step * (len(along) - 1)) * step
+        before, after = flat[places], flat[places + step]
         both = (before > 0) & (after > 0)
         for side in (before, after):
             touching += area * np.bincount(side[both], minlength=size)
@@ -72,8 +77,7 @@ def contact(labels: LabelMap) -> tuple[dict[int, float], float]:
 
 def one_body(labels: LabelMap) -> float:
     """Return the share of all labelled voxels that lies in their largest 26-connected component."""
-    from scipy import ndimage
+    from shapegen.data.pieces import pieces
 
-    components, _ = ndimage.label(labels.labels != 0, structure=np.ones((3, 3, 3), dtype=bool))
-    sizes = np.bincount(components.ravel())[1:]
+    sizes = pieces(labels.labels != 0, diagonal=True).sizes
     return float(sizes.max() / sizes.sum())

@@ -7,6 +7,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.pieces import pieces
+
 Inside = NDArray[np.bool_]
 
 
@@ -78,29 +80,22 @@ def euler(inside: Inside) -> int:
 
 def largest(inside: Inside) -> tuple[Inside, NDArray[np.int64]]:
     """Return the largest component (26 neighbours) and the sizes of all; nothing of nothing."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(inside, structure=np.ones((3, 3, 3), dtype=bool))
-    if count == 0:
-        return inside, np.zeros(0, dtype=np.int64)
-    sizes = np.bincount(labels[inside])[1:]
-    return labels == int(sizes.argmax()) + 1, sizes
+    found = pieces(inside, diagonal=True)
+    return found.largest() if len(found) > 1 else inside, found.sizes
 
 
 def hidden(body: Inside) -> tuple[Inside, NDArray[np.int64]]:
     """Return the cavities (6 neighbours) of a body with an empty margin, and their sizes in voxels."""
-    from scipy import ndimage
-
-    labels: NDArray[np.int32] = ndimage.label(~body)[0]
-    outside = int(labels[0, 0, 0])
-    cavities = (labels > 0) & (labels != outside)
-    sizes = np.bincount(labels[cavities])  # of few voxels: counting all of them takes longer than labelling
-    return cavities, sizes[sizes > 0]
+    empty = pieces(~body, diagonal=False)  # the first piece is the outside
+    if len(empty) < 2:
+        return np.zeros_like(body), empty.sizes[1:]
+    return empty.mask(np.arange(len(empty)) > 0), empty.sizes[1:]
 
 
 def tunnels_through(body: Inside) -> int:
     """Return the number of tunnels through a connected body with an empty margin, its cavities filled."""
-    return max(0, 1 - euler(body | hidden(body)[0]))
+    cavities, sizes = hidden(body)
+    return max(0, 1 - euler(body | cavities if len(sizes) else body))
 
 
 def _add(result: Inside, inside: Inside, shift: tuple[int, ...]) -> None:

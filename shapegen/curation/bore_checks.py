@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.balls import closed_by_one, hidden, tunnels_through
+from shapegen.curation.balls import closed_by_one, grown, hidden, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.outline_checks import lattice
 from shapegen.curation.raw import Evidence
+from shapegen.data.pieces import pieces
 
 BORE_MM = 10.0
 """Radius of the ball of the closing that fills bores: the widest that are found have this radius."""
@@ -45,20 +46,19 @@ def _filled_depth(inside: NDArray[np.bool_], spacing: NDArray[np.float64]) -> ND
     """Return how far, in mm, voxels lie below the surface of the organ's closing by a ball; negative outside."""
     from scipy import ndimage
 
-    grown = ndimage.distance_transform_edt(~inside, sampling=spacing) <= BORE_MM
-    return np.asarray(ndimage.distance_transform_edt(grown, sampling=spacing) - BORE_MM)
+    near = grown(inside, BORE_MM, spacing)
+    return np.asarray(ndimage.distance_transform_edt(near, sampling=spacing) - BORE_MM)
 
 
 def _parts(gaps: NDArray[np.bool_], spacing: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     """Return the positions in mm [n, 3] of the voxels of each connected gap (6 neighbours), the largest first."""
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(gaps)
-    places = np.argwhere(gaps)
-    names = labels[tuple(places.T)]
-    sizes = np.bincount(names)
-    largest = np.argsort(-sizes, kind="stable")[:MOST_GAPS]
-    return [places[names == k] * spacing for k in largest if sizes[k] * np.prod(spacing) >= SMALLEST_MM3]
+    found = pieces(gaps, diagonal=False)
+    largest = np.argsort(-found.sizes, kind="stable")[:MOST_GAPS]
+    big = largest[found.sizes[largest] * np.prod(spacing) >= SMALLEST_MM3]
+    if not len(big):
+        return []
+    places, names = np.argwhere(gaps), found.of_voxels()
+    return [places[names == k] * spacing for k in big]
 
 
 def _tube(points: NDArray[np.float64]) -> tuple[float, float, float]:

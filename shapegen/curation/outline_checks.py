@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shapegen.curation.balls import closed, grown, largest, opened, tunnels_through
 from shapegen.curation.check import Check
 from shapegen.curation.raw import Evidence
+from shapegen.data.pieces import pieces
 
 RAGGED_MM = 4.0
 """Radius of the ball of the opening and closing: an organ's own edges are rounder, fissures and notches narrower."""
@@ -34,12 +35,12 @@ def needles(evidence: Evidence) -> dict[str, float]:
 def mesh_needles(evidence: Evidence) -> dict[str, float]:
     """Return the same of the surface that cleaning made of a mesh: of coarse faces, or after the steps of thick slices
     were smoothed, a needle is too blunt for `spikes`, which looks at normals."""
-    from shapegen.data.grid import signed_distance_grid
+    from shapegen.data.grid import inside_grid
 
     assert evidence.clean is not None  # `Check.applies`
     spacing = np.full(3, MESH_GRID_MM)
-    distance = signed_distance_grid(evidence.clean, MESH_GRID_MM)[0]
-    inside = np.pad(largest(distance > 0)[0], int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
+    inside = largest(inside_grid(evidence.clean, MESH_GRID_MM))[0]
+    inside = np.pad(inside, int(np.ceil(RAGGED_MM / MESH_GRID_MM)) + 1)
     body = opened(inside, RAGGED_MM, spacing)
     reach, slender = _sticking_out(inside & ~body, body, spacing)
     return {"mesh-needles": slender, "mesh-needles-reach-mm": reach}
@@ -103,7 +104,6 @@ def _sticking_out(
     That is reach^3 / volume of those that reach farther than `NEEDLE_MM`: 3 / pi (length / radius)^2 of a cone, and
     height^2 / (length x thickness), which is less than 1, of a sharp edge.
     """
-    from scipy import ndimage
     from scipy.spatial import cKDTree
 
     # Of the body a shell is enough.
@@ -112,10 +112,10 @@ def _sticking_out(
         return 0.0, 0.0
     places = np.argwhere(parts)
     away = cKDTree(np.argwhere(shell) * spacing).query(places * spacing)[0]
-    labels = ndimage.label(parts, structure=np.ones((3, 3, 3), dtype=bool))[0][tuple(places.T)] - 1
-    reach = np.zeros(int(labels.max()) + 1)
-    np.maximum.at(reach, labels, away)
-    slender = np.where(reach > NEEDLE_MM, reach**3 / (np.bincount(labels) * np.prod(spacing)), 0)
+    found = pieces(parts, diagonal=True)
+    reach = np.zeros(len(found))
+    np.maximum.at(reach, found.of_voxels(), away)
+    slender = np.where(reach > NEEDLE_MM, reach**3 / (found.sizes * np.prod(spacing)), 0)
     return float(away.max()), float(slender.max())
 
 

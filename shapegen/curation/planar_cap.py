@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +78,7 @@ def planar_cap(surface: Surface) -> Cap | None:
 
     Cost: about 0.2 s for 130,000 faces.
     """
-    points, normals = sample_points(surface, POINTS, np.random.default_rng(0))
-    each = area(surface) / POINTS
+    points, normals, each = places(surface)
     directions, offsets = _supporting_planes(surface)
     near = (offsets - points @ directions.T < 2.0) & (normals @ directions.T > np.cos(np.radians(10.0)))
     counts = near.sum(axis=0)
@@ -93,11 +93,21 @@ def planar_cap(surface: Surface) -> Cap | None:
     return max(found, key=lambda cap: cap.excess, default=None)
 
 
+@lru_cache(maxsize=1)
+def places(surface: Surface) -> tuple[Points, Points, float]:
+    """Return points [`POINTS`, 3] spread over the area with their normals [`POINTS`, 3], and the area in mm2 that each
+    stands for."""
+    points, normals = sample_points(surface, POINTS, np.random.default_rng(0))
+    return points, normals, area(surface) / POINTS
+
+
 def _supporting_planes(surface: Surface) -> tuple[Points, NDArray[np.float64]]:
     """Return unit normals [k, 3] and offsets [k] of planes that touch the surface from outside in the most area."""
     from scipy.spatial import ConvexHull, cKDTree
 
-    hull = ConvexHull(surface.vertices[np.unique(surface.faces)])
+    used = np.zeros(len(surface.vertices), dtype=bool)
+    used[surface.faces] = True
+    hull = ConvexHull(surface.vertices[used])
     normals = hull.equations[:, :3]
     a, b, c = np.moveaxis(hull.points[hull.simplices], 1, 0)
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.curation.check import Check, Measures
-from shapegen.curation.planar_cap import RIM_ANGLE, planar_cap
+from shapegen.curation.planar_cap import RIM_ANGLE, places, planar_cap
 from shapegen.curation.raw import Evidence
-from shapegen.geometry.surface import Points, Surface, area, component_count, sample_points, signed_volume
+from shapegen.geometry.surface import Surface, area, component_count, signed_volume
 from shapegen.geometry.surface import extents as sides_of
 from shapegen.geometry.terraces import terraces
 
-POINTS = 20_000
 SHEET_MM = 3.0
 """Thickness below which a part is a sheet: two voxels of the grid of cleaning."""
 SPIKE_MM = 6.0
@@ -61,7 +60,7 @@ def spikes(evidence: Evidence) -> dict[str, float]:
     from scipy.spatial import cKDTree
 
     surface = _surface(evidence)
-    points, normals, each = _places(surface)
+    points, normals, each = places(surface)
     ends = ~_inside_below(surface).all(axis=1)
     thin = np.flatnonzero(ends)
     if not len(thin):
@@ -93,7 +92,7 @@ def handles(evidence: Evidence) -> dict[str, float]:
 
 def staircase(evidence: Evidence) -> dict[str, float]:
     """Return how much the slope goes up and down with height, 0 to about 1/2, and the distance in mm (`terraces`)."""
-    points, normals, _ = _places(_surface(evidence))
+    points, normals, _ = places(_surface(evidence))
     height, period, _ = terraces(points, normals)
     return {"staircase": height, "staircase-mm": period}
 
@@ -124,18 +123,11 @@ def extents(evidence: Evidence) -> dict[str, float]:
 
 
 @lru_cache(maxsize=1)
-def _places(surface: Surface) -> tuple[Points, Points, float]:
-    """Return points [n, 3] spread over the area with their normals [n, 3], and the area in mm2 that each stands for."""
-    points, normals = sample_points(surface, POINTS, np.random.default_rng(0))
-    return points, normals, area(surface) / POINTS
-
-
-@lru_cache(maxsize=1)
 def _inside_below(surface: Surface) -> NDArray[np.bool_]:
     """Tell for each place and each of `DEPTHS_MM` [n, 3] whether the point as far straight below it is inside."""
     from shapegen.geometry.sdf import occupancy
 
-    points, normals, _ = _places(surface)
+    points, normals, _ = places(surface)
     below = points - np.array(DEPTHS_MM)[:, None, None] * normals
     return np.asarray(occupancy(surface, below.reshape(-1, 3)).reshape(len(DEPTHS_MM), -1).T)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.data.box import occupied_box
+from shapegen.data.pieces import pieces
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Points, Surface, is_closed, largest_component, signed_volume
 
@@ -56,43 +57,40 @@ def surface_from_mask(mask: Mask, affine: Points, *, voxel_mm: float = VOXEL_MM)
     voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
     kept, report = keep_largest(mask, voxel_ml)
     kept, corner = _crop(kept)
-    target = float(kept.sum()) * float(np.prod(spacing))
+    voxels = float(np.count_nonzero(kept))
+    target = voxels * float(np.prod(spacing))
     field, origin, step = _smooth_field(kept, spacing, voxel_mm)
     surface = level_set(field, step, target)
     index = (surface.vertices + origin) / spacing + corner
     world = surface.moved(index @ affine[:3, :3].T + affine[:3, 3])
     if signed_volume(world) < 0:
         world = world.flipped()
-    return world, {**report, "voxel_ml": float(kept.sum()) * voxel_ml}
+    return world, {**report, "voxel_ml": voxels * voxel_ml}
 
 
 def keep_largest(mask: Mask, voxel_ml: float) -> tuple[Mask, dict[str, Any]]:
     """Keep the largest 26-connected component and fill its cavities; report what that costs and adds in mL."""
-    from scipy import ndimage
-
-    total = int(mask.sum())
+    total = int(np.count_nonzero(mask))
     if total == 0:
         raise UnusableItemError("the mask is empty", advice="check which labels make the organ")
-    labels, components = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool))
+    found = pieces(mask, diagonal=True)
+    components = len(found)
     share, repairs, lost = 1.0, [], 0
     if components > 1:
-        sizes = np.bincount(labels.ravel())[1:]
-        mask = labels == int(sizes.argmax()) + 1
-        lost = total - int(sizes.max())
-        share = float(sizes.max() / total)
+        mask = found.largest()
+        lost = total - int(found.sizes.max())
+        share = float(found.sizes.max() / total)
         repairs.append(
             f"kept the largest of {components} components, {share:.2%} of the volume ({lost * voxel_ml:.2f} mL dropped)"
         )
-    padded = np.pad(mask, 1)
-    outside, pieces = ndimage.label(~padded)
+    empty = pieces(~np.pad(mask, 1), diagonal=False)  # the first piece is the outside
     filled = 0
-    if pieces > 1:
-        solid = (outside != outside[0, 0, 0])[1:-1, 1:-1, 1:-1]
-        filled = int(solid.sum() - mask.sum())
-        mask = solid
-        repairs.append(f"filled {pieces - 1} cavities ({filled * voxel_ml:.2f} mL)")
+    if len(empty) > 1:
+        filled = int(empty.sizes[1:].sum())
+        mask = ~empty.mask(np.arange(len(empty)) == 0)[1:-1, 1:-1, 1:-1]
+        repairs.append(f"filled {len(empty) - 1} cavities ({filled * voxel_ml:.2f} mL)")
     return mask, {
-        "components": int(components),
+        "components": components,
         "largest_component_share": share,
         "lost_ml": lost * voxel_ml,
         "filled_ml": filled * voxel_ml,
@@ -184,11 +182,13 @@ def level_set(field: Field, step: Points, target: float) -> Surface:
         step: mm between samples along each axis.
         target: mm³.
     """
-    values = np.sort(field.ravel())
+    values, lowest = field.ravel(), float(field.min())
+    values = np.sort(values[values > lowest])  # half of a mask's box is outside, and all of that the same
     nudge = float(np.std(field)) * 1e-5
     wanted = target / float(np.prod(step))
     for _ in range(4):
-        level = float(values[int(np.clip(len(values) - round(wanted), 0, len(values) - 1))])
+        rank = min(len(values) - round(wanted), len(values) - 1)
+        level = float(values[rank]) if rank >= 0 else lowest
         surface, volume = extract_level(field, level, step, nudge=nudge)
         if abs(volume / target - 1) < VOLUME_TOLERANCE:
             break

@@ -26,6 +26,7 @@ LARGEST_LABEL = 4095
 """Label maps number organs; larger values mean that the file is an image."""
 DAMAGED = (EOFError, OSError, ValueError, TypeError, ArithmeticError, zlib.error)
 """What nibabel and gzip raise over damaged bytes."""
+Decoded = tuple[NDArray[Any], dict[int, int], NDArray[np.int64]]
 MM = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -107,7 +108,8 @@ def read_labels(path: Path, *, reverse: Sequence[int] = (), spacing: Sequence[fl
     """
     image, header = _open(path, spacing)
     try:
-        labels, counts, lower = _decode(image.dataobj, header.shape)
+        found = _decode_by_isal(path, image.dataobj, header.shape)
+        labels, counts, lower = found or _decode(image.dataobj, header.shape)
     except DAMAGED as error:
         reason = "truncated or damaged" if path.suffix == ".gz" or isinstance(error, (EOFError, OSError)) else "damaged"
         raise UnusableItemError(f"the file is {reason} ({error})", advice="copy or download it again") from error
@@ -184,7 +186,26 @@ def _stored_spacing(path: Path, header: Any) -> Points:
     return np.asarray(raw["pixdim"][1:4] if "pixdim" in raw else header.get_zooms()[:3], np.float64)
 
 
-def _decode(proxy: Any, shape: tuple[int, int, int]) -> tuple[NDArray[Any], dict[int, int], NDArray[np.int64]]:
+def _decode_by_isal(path: Path, proxy: Any, shape: tuple[int, int, int]) -> Decoded | None:
+    """Do the same as `_decode` with isal, which unpacks label maps in a third of gzip's time; None where there is no
+    isal, or it objects to the file: gzip has the last word on what is damaged."""
+    from nibabel.arrayproxy import ArrayProxy
+
+    try:
+        from isal import igzip, igzip_lib
+    except ImportError:
+        return None
+    if path.suffix != ".gz" or type(proxy) is not ArrayProxy:
+        return None
+    try:
+        with igzip.open(path) as stream:
+            spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+            return _decode(ArrayProxy(stream, spec), shape)
+    except (*DAMAGED, igzip_lib.IsalError):  # type: ignore[misc]  # of which its stub makes an instance
+        return None
+
+
+def _decode(proxy: Any, shape: tuple[int, int, int]) -> Decoded:
     """Return the cropped labels, the voxel count of each label, and the crop's first index [3]."""
     extra = (0,) * (len(proxy.shape) - 3)
     step = max(1, SLAB_VOXELS // (shape[0] * shape[1]))
@@ -197,8 +218,8 @@ def _decode(proxy: Any, shape: tuple[int, int, int]) -> tuple[NDArray[Any], dict
         if box is None:
             continue
         x, y, z = box
-        piece = slab[x, y, z].copy()
-        counts += np.bincount(piece.ravel(), minlength=len(counts))
+        piece = slab[x, y, z].copy(order="K")
+        counts += np.bincount(piece.ravel(order="K"), minlength=len(counts))
         pieces.append((np.array([x.start, y.start, z.start + start]), piece))
     if not pieces:
         raise UnusableItemError("every voxel is zero: there is nothing in the file", advice="leave it out")

@@ -205,7 +205,8 @@ class FileOrgan:
         chosen, why = self.choose_labels(labels, options["labels"])
         table = np.zeros(max(labels.counts) + 1, dtype=bool)
         table[list(chosen)] = True
-        mask = Mask.cropped(table[labels.labels], labels.affine, labels.offset, labels.full_shape)
+        inside = labels.labels != 0 if len(chosen) == len(labels.counts) else table[labels.labels]
+        mask = Mask.cropped(inside, labels.affine, labels.offset, labels.full_shape)
         repairs = []
         if options.get("joint"):
             mask = one_side(mask, options["side"])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shapegen.data.clean import VOXEL_MM, extract_level
 from shapegen.data.grid import signed_distance_grid
 from shapegen.data.holes import without_holes
+from shapegen.data.pieces import pieces
 from shapegen.data.terraces import without_terraces
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.sdf import unsigned_distance, winding_number
@@ -124,7 +125,7 @@ def _outward(surface: Surface) -> Surface:
 def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]:
     wrong = defects(surface)
     oriented, patches = without_holes(consistent(surface))
-    distance, origin = signed_distance_grid(oriented, voxel_mm)
+    distance, origin = signed_distance_grid(oriented, voxel_mm, crossed=True)
     solid, share, components, filled = _solid(distance > 0)
     # Cavities and crumbs keep their distances but change sides, so that no surface is extracted there.
     field = np.where(solid, np.abs(distance), -np.abs(distance)).astype(np.float32)
@@ -148,15 +149,13 @@ def _remake(surface: Surface, voxel_mm: float) -> tuple[Surface, dict[str, Any]]
 
 def _solid(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int, int]:
     """Return the largest 6-connected component without cavities, its share, how many there were, voxels filled."""
-    from scipy import ndimage
-
-    labels, components = ndimage.label(inside)
-    if components == 0:
+    found = pieces(inside, diagonal=False)
+    if not len(found):
         return inside, 1.0, 0, 0
-    sizes = np.bincount(labels.ravel())[1:]
-    largest = labels == int(sizes.argmax()) + 1
-    solid = ndimage.binary_fill_holes(largest)
-    return solid, float(sizes.max() / sizes.sum()), int(components), int(solid.sum() - sizes.max())
+    sizes = found.sizes
+    empty = pieces(~np.pad(found.largest(), 1), diagonal=False)  # the first piece is the outside
+    solid = ~empty.mask(np.arange(len(empty)) == 0)[1:-1, 1:-1, 1:-1]
+    return solid, float(sizes.max() / sizes.sum()), len(found), int(empty.sizes[1:].sum())
 
 
 def surface_gap(new: Surface, given: Surface) -> dict[str, float]:

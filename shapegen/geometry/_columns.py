@@ -1,4 +1,4 @@
-"""Exact winding numbers of a whole lattice, by the signed crossings of its columns with a closed surface."""
+"""Exact winding numbers of a whole grid of points, by the signed crossings of its columns with a closed surface."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.geometry.surface import Surface
+
+Axes = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 _PAIRS = 1 << 20
 """Pairs of a face and a column that are worked on at once; bounds the memory."""
@@ -16,8 +18,8 @@ def lattice_axis(resolution: int, half: float) -> NDArray[np.float64]:
     return np.linspace(-half, half, resolution)
 
 
-def column_winding(surface: Surface, resolution: int, *, half: float) -> NDArray[np.int16]:
-    """Return the winding number [r, r, r] of each lattice point in a closed, oriented surface.
+def column_winding(surface: Surface, axes: Axes) -> NDArray[np.int16]:
+    """Return the winding number [i, j, k] of each point of a grid in a closed, oriented surface.
 
     A ray upwards from a point crosses a face once for each turn of the projected face around the point's column.
     The turns are counted edge by edge, and an edge gives its two faces exactly opposite counts, whatever the rounding;
@@ -25,14 +27,14 @@ def column_winding(surface: Surface, resolution: int, *, half: float) -> NDArray
 
     Args:
         surface: every edge is run through equally often in both directions.
-        resolution: r.
-        half: half the side of the lattice's cube.
+        axes: coordinates [i], [j] and [k] of the grid's points along x, y and z, each ascending.
     """
-    axis = lattice_axis(resolution, half)
-    steps = np.zeros((resolution, resolution, resolution), dtype=np.int16)
-    triangles = surface.triangles
-    low = np.searchsorted(axis, triangles[:, :, :2].min(axis=1))
-    wide = np.searchsorted(axis, triangles[:, :, :2].max(axis=1), side="right") - low
+    steps = np.zeros([len(axis) for axis in axes], dtype=np.int16)
+    low, wide = np.empty((2, len(surface.faces), 2), dtype=np.int64)
+    for axis in range(2):
+        a, b, c = surface.vertices[:, axis][surface.faces.T]
+        low[:, axis] = np.searchsorted(axes[axis], np.minimum(np.minimum(a, b), c))
+        wide[:, axis] = np.searchsorted(axes[axis], np.maximum(np.maximum(a, b), c), side="right") - low[:, axis]
     columns = wide[:, 0] * wide[:, 1]
     touched = np.flatnonzero(columns)
     ends = np.cumsum(columns[touched])
@@ -45,7 +47,7 @@ def column_winding(surface: Surface, resolution: int, *, half: float) -> NDArray
         within = np.arange(len(face)) - np.repeat(ends[start:stop] - columns[chosen] - done, columns[chosen])
         i = low[face, 0] + within // wide[face, 1]
         j = low[face, 1] + within % wide[face, 1]
-        _add_crossings(steps, surface, face, i, j, axis)
+        _add_crossings(steps, surface, face, i, j, axes)
         start = stop
     # A crossing adds to every point below it.
     return np.cumsum(steps[:, :, ::-1], axis=2, dtype=np.int16)[:, :, ::-1]
@@ -57,11 +59,11 @@ def _add_crossings(
     face: NDArray[np.int64],
     i: NDArray[np.int64],
     j: NDArray[np.int64],
-    axis: NDArray[np.float64],
+    axes: Axes,
 ) -> None:
-    """Add each crossing of a face [p] with its column (i, j) to the highest lattice point below it."""
+    """Add each crossing of a face [p] with its column (i, j) to the highest grid point below it."""
     corners = surface.faces[face]
-    x, y = axis[i], axis[j]
+    x, y = axes[0][i], axes[1][j]
     turns = np.zeros(len(face), dtype=np.int8)
     for k in range(3):
         turns += _edge_turns(surface.vertices, corners[:, k], corners[:, (k + 1) % 3], x, y)
@@ -76,7 +78,7 @@ def _add_crossings(
     lowest = np.minimum(np.minimum(a[:, 2], b[:, 2]), c[:, 2])
     highest = np.maximum(np.maximum(a[:, 2], b[:, 2]), c[:, 2])
     z = np.where(np.isfinite(z), np.clip(z, lowest, highest), lowest)
-    below = np.searchsorted(axis, z) - 1
+    below = np.searchsorted(axes[2], z) - 1
     inside = below >= 0
     rows = hit[inside]
     np.add.at(steps, (i[rows], j[rows], below[inside]), turns[rows].astype(np.int16))

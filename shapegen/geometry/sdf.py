@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry._columns import column_winding, lattice_axis
+from shapegen.geometry._columns import Axes, column_winding, lattice_axis
 from shapegen.geometry._open3d import ray_distance, ray_winding, require_open3d
 from shapegen.geometry.surface import Surface, is_oriented, sample_points
 
@@ -143,27 +143,40 @@ def lattice_occupancy(surface: Surface, resolution: int, *, half: float = 0.5) -
     """Tell which points of a cubic lattice are inside.
 
     Args:
-        surface: any triangles; closed, oriented ones are exact and fast (signed crossings of the lattice's columns),
-            others go by winding number.
+        surface: as `grid_occupancy`.
         resolution: r, points along each axis, both ends of [-half, half] included.
         half: half the side of the cube, in the surface's unit.
 
     Returns:
         bool [r, r, r], axes x, y, z.
     """
-    surface, _ = _checked(surface, np.zeros((0, 3)))
     if resolution < 2:
         raise ValueError(f"a lattice needs a resolution of at least 2, got {resolution}")
-    if is_oriented(surface):
-        return column_winding(surface, resolution, half=half) > 0
     axis = lattice_axis(resolution, half)
-    inside = np.zeros((resolution,) * 3, dtype=bool)
+    return grid_occupancy(surface, (axis, axis, axis))
+
+
+def grid_occupancy(surface: Surface, axes: Axes) -> NDArray[np.bool_]:
+    """Tell which points of a grid are inside.
+
+    Args:
+        surface: any triangles; closed, oriented ones are exact and fast (signed crossings of the grid's columns),
+            others go by winding number.
+        axes: coordinates [i], [j] and [k] of the grid's points along x, y and z, each ascending, in the surface's unit.
+
+    Returns:
+        bool [i, j, k].
+    """
+    surface, _ = _checked(surface, np.zeros((0, 3)))
+    if is_oriented(surface):
+        return column_winding(surface, axes) > 0
+    inside = np.zeros([len(axis) for axis in axes], dtype=bool)
     low, high = surface.vertices.min(axis=0), surface.vertices.max(axis=0)
-    box = [slice(*np.searchsorted(axis, [low[k], high[k]])) for k in range(3)]
+    box = [slice(*np.searchsorted(axes[k], [low[k], high[k]])) for k in range(3)]
     slabs = max(1, _CHUNK // max(1, (box[1].stop - box[1].start) * (box[2].stop - box[2].start)))
     for start in range(box[0].start, box[0].stop, slabs):
         part = (slice(start, min(start + slabs, box[0].stop)), box[1], box[2])
-        grid = np.stack(np.meshgrid(*(axis[k] for k in part), indexing="ij"), axis=-1)
+        grid = np.stack(np.meshgrid(*(axis[at] for axis, at in zip(axes, part, strict=True)), indexing="ij"), axis=-1)
         inside[part] = occupancy(surface, grid.reshape(-1, 3), method="igl").reshape(grid.shape[:3])
     return inside
 
