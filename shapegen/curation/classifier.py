@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shapegen.curation.examples import CLASSES, Examples, matrix
 from shapegen.curation.triage import Classifier, Measures
 from shapegen.curation.verdicts import Verdict
+from shapegen.team import cores
 
 FOLDS = 5
 TREES = 300
@@ -67,7 +68,8 @@ def _fitted(examples: Examples, seed: int) -> _Model:
     unseen, trees = np.zeros((len(examples), len(CLASSES))), []
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for learn, rest in folds.split(examples.features, examples.labels, examples.groups):
-        model = ExtraTreesClassifier(TREES, min_samples_leaf=2, max_features=0.4, random_state=seed)
+        # The same trees by any number of threads.
+        model = ExtraTreesClassifier(TREES, min_samples_leaf=2, max_features=0.4, random_state=seed, n_jobs=cores())
         model.fit(_filled(examples.features[learn]), examples.labels[learn], sample_weight=weights[learn])
         unseen[rest] = _logarithms(model, examples.features[rest])
         trees.append(model)
