@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.placement import Placement
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.bank import ShapeBank, ShapeSet
 from shapegen.metrics.distances import Distance, DistanceName, distance_named
@@ -101,6 +102,7 @@ class MeasuredSurface:
         self._samples: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._trees: dict[int, Any] = {}
         self._occupancy: dict[int, NDArray[np.bool_]] = {}
+        self._distance: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
 
     @property
     def empty(self) -> bool:
@@ -121,6 +123,23 @@ class MeasuredSurface:
         if count not in self._trees:
             self._trees[count] = cKDTree(self.sample(count)[0], balanced_tree=False)
         return self._trees[count]
+
+    def nearest(self, count: int, other: MeasuredSurface, *, workers: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the distance [count] of each point of `sample(count)` to the nearest of the other's, and that one's
+        index [count]."""
+        # In the order of their own tree, neighbours follow each other and their branches are still in the cache.
+        order = self.tree(count).indices
+        distance, index = np.empty(count), np.empty(count, dtype=np.intp)
+        distance[order], index[order] = other.tree(count).query(self.sample(count)[0][order], workers=workers)
+        return distance, index
+
+    def distance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distance [n] of points [n, 3] to the nearest point of the surface, which is not empty."""
+        if self._distance is None:
+            from shapegen.geometry.sdf import unsigned_field
+
+            self._distance = unsigned_field(self.surface)
+        return self._distance(points)
 
     def occupancy(self, resolution: int) -> NDArray[np.bool_]:
         """Return which nodes [r, r, r] of the lattice over [-0.5, 0.5]^3, both ends included, lie inside."""
@@ -156,18 +175,22 @@ class ReconstructionPair:
     def with_prediction(self, prediction: Surface) -> ReconstructionPair:
         """Return the pair with another prediction; what was measured on the truth is not measured again."""
         other = replace(self, prediction=prediction)
-        other.__dict__["measured_truth"] = self.measured_truth
+        other.__dict__.update(normalisation=self.normalisation, measured_truth=self.measured_truth)
         return other
 
     @cached_property
+    def normalisation(self) -> Placement:
+        """What took truth and prediction from the canonical cube to where they are measured."""
+        return reference_normalisation(self.truth)
+
+    @cached_property
     def measured_truth(self) -> MeasuredSurface:
-        placement = reference_normalisation(self.truth)
-        return MeasuredSurface(placement.to_canonical(self.truth), seed=derived_seed(self.seed, "truth"))
+        return MeasuredSurface(self.normalisation.to_canonical(self.truth), seed=derived_seed(self.seed, "truth"))
 
     @cached_property
     def measured_prediction(self) -> MeasuredSurface:
-        placement = reference_normalisation(self.truth)
-        return MeasuredSurface(placement.to_canonical(self.prediction), seed=derived_seed(self.seed, "prediction"))
+        placed = self.normalisation.to_canonical(self.prediction)
+        return MeasuredSurface(placed, seed=derived_seed(self.seed, "prediction"))
 
     @cached_property
     def _nearest(self) -> dict[int, tuple[NDArray[Any], ...]]:
@@ -189,9 +212,8 @@ class ReconstructionPair:
                     "expected a prediction with faces, got an empty one; check `measured_prediction.empty`"
                 )
             workers = worker_count(self.workers)
-            forth = prediction.tree(count).query(truth.sample(count)[0], workers=workers)
-            back = truth.tree(count).query(prediction.sample(count)[0], workers=workers)
-            self._nearest[count] = (*forth, *back)
+            forth = truth.nearest(count, prediction, workers=workers)
+            self._nearest[count] = (*forth, *prediction.nearest(count, truth, workers=workers))
         return self._nearest[count]  # type: ignore[return-value]
 
     def occupancy(self, resolution: int | None = None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

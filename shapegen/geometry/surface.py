@@ -41,9 +41,11 @@ class Surface:
 
 def face_normals(surface: Surface) -> tuple[Points, NDArray[np.float64]]:
     """Return unit normals [f, 3] (zero for faces without area) and areas [f] in the square of the surface's unit."""
-    a, b, c = np.moveaxis(surface.triangles, 1, 0)
-    cross = np.cross(b - a, c - a)
-    length = np.linalg.norm(cross, axis=1)
+    # Column by column: numpy is several times slower along axes of three.
+    x, y, z = (surface.vertices[:, axis].take(surface.faces.T) for axis in range(3))
+    u, v = ([each[k] - each[0] for each in (x, y, z)] for k in (1, 2))
+    cross = np.stack([u[k - 2] * v[k - 1] - u[k - 1] * v[k - 2] for k in range(3)], axis=1)
+    length = np.sqrt(cross[:, 0] ** 2 + cross[:, 1] ** 2 + cross[:, 2] ** 2)
     normals = np.divide(cross, length[:, None], out=np.zeros_like(cross), where=length[:, None] > 0)
     return normals, length / 2
 
@@ -88,15 +90,19 @@ def extents(surface: Surface) -> Points:
     return surface.vertices.max(axis=0) - surface.vertices.min(axis=0)
 
 
+def used_vertices(surface: Surface) -> NDArray[np.int64]:
+    """Return the numbers, in order, of the vertices that faces use."""
+    used = np.zeros(len(surface.vertices), dtype=bool)
+    used[surface.faces] = True
+    return np.flatnonzero(used)
+
+
 def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the unique undirected edges [e, 2], how many faces use each [e], and the sum of directions [e].
 
     In a closed, consistently oriented manifold every edge is used twice, once in each direction (sum 0).
     """
-    start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
-    size = int(surface.faces.max(initial=0)) + 1
-    # Both ends in one integer: sorting these is ten times faster than sorting rows.
-    key = np.minimum(start, end) * size + np.maximum(start, end)
+    start, end, key, size = _edge_keys(surface)
     order = np.argsort(key, kind="stable")
     key = key[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
@@ -109,12 +115,27 @@ def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
 
 def is_closed(surface: Surface) -> bool:
     """Tell whether every edge belongs to exactly two faces."""
-    return len(surface.faces) > 0 and bool((edge_use(surface)[1] == 2).all())
+    if not len(surface.faces) or len(surface.faces) % 2:
+        return False
+    key = np.sort(_edge_keys(surface)[2], kind="stable")
+    return bool((key[::2] == key[1::2]).all() and (key[1:-1:2] != key[2::2]).all())
 
 
 def is_oriented(surface: Surface) -> bool:
     """Tell whether neighbouring faces agree on their orientation (every edge is run through once in each direction)."""
-    return len(surface.faces) > 0 and bool((edge_use(surface)[2] == 0).all())
+    start, end, key, _ = _edge_keys(surface)
+    forth, back = key[start < end], key[start > end]
+    if not len(surface.faces) or len(forth) != len(back):
+        return False
+    return np.array_equal(np.sort(forth, kind="stable"), np.sort(back, kind="stable"))
+
+
+def _edge_keys(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the start and the end [3 f] of each face's edges; both, the smaller first, in one integer [3 f], since
+    sorting these is ten times faster than sorting rows; and what the smaller one was multiplied by."""
+    start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
+    size = int(surface.faces.max(initial=0)) + 1
+    return start, end, np.minimum(start, end) * size + np.maximum(start, end), size
 
 
 def face_components(surface: Surface) -> NDArray[np.int64]:
