@@ -130,6 +130,18 @@ def is_oriented(surface: Surface) -> bool:
     return np.array_equal(np.sort(forth, kind="stable"), np.sort(back, kind="stable"))
 
 
+def is_closed_and_oriented(surface: Surface) -> bool:
+    """Tell whether both `is_closed` and `is_oriented` hold, in half the time."""
+    start, end, key, _ = _edge_keys(surface)
+    forth, back = key[start < end], key[start > end]
+    if len(forth) + len(back) < len(key):  # an edge from a vertex to itself
+        return is_closed(surface) and is_oriented(surface)
+    if not len(surface.faces) or len(forth) != len(back):
+        return False
+    forth = np.sort(forth, kind="stable")
+    return bool((np.diff(forth) > 0).all()) and np.array_equal(forth, np.sort(back, kind="stable"))
+
+
 def _edge_keys(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]:
     """Return the start and the end [3 f] of each face's edges; both, the smaller first, in one integer [3 f], since
     sorting these is ten times faster than sorting rows; and what the smaller one was multiplied by."""
