@@ -30,9 +30,9 @@ def column_winding(surface: Surface, resolution: int, *, half: float) -> NDArray
     """
     axis = lattice_axis(resolution, half)
     steps = np.zeros((resolution, resolution, resolution), dtype=np.int16)
-    triangles = surface.triangles
-    low = np.searchsorted(axis, triangles[:, :, :2].min(axis=1))
-    wide = np.searchsorted(axis, triangles[:, :, :2].max(axis=1), side="right") - low
+    corners = [surface.vertices[:, k].take(surface.faces.T) for k in (0, 1)]
+    low = np.stack([np.searchsorted(axis, each.min(axis=0)) for each in corners], axis=1)
+    wide = np.stack([np.searchsorted(axis, each.max(axis=0), side="right") for each in corners], axis=1) - low
     columns = wide[:, 0] * wide[:, 1]
     touched = np.flatnonzero(columns)
     ends = np.cumsum(columns[touched])
