@@ -102,9 +102,11 @@ def distance_lattice(surface: Surface, *, spacing: float, margin: float) -> Dist
     tree = igl.AABB()
     tree.init(surface.vertices, surface.faces)
     nodes = np.argwhere(near) * spacing + origin
-    feet = (tree.squared_distance(surface.vertices, surface.faces, nodes)[2] - origin) / spacing
+    found: Any = tree.squared_distance(surface.vertices, surface.faces, nodes)
+    feet = (found[2] - origin) / spacing
     indices: Any = distance_transform_edt(~near, return_distances=False, return_indices=True)
-    flat = (indices[0] * near.shape[1] + indices[1]) * near.shape[2] + indices[2]
+    _, width, depth = inside.shape
+    flat = (indices[0] * width + indices[1]) * depth + indices[2]
     number = np.zeros(inside.shape, dtype=np.int32)
     number[near] = np.arange(len(nodes))
     nearest = number.ravel().take(flat)
