@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from shapegen.metrics.distances import Distance, DistanceName, distance_named
 from shapegen.metrics.normalise import reference_normalisation
 from shapegen.metrics.threads import worker_count
 from shapegen.store import derived_seed
+
+Kept = TypeVar("Kept")
 
 __all__ = ["GenerationSets", "MeasuredSurface", "ReconstructionPair", "ShapeBank", "ShapeSet"]
 
@@ -39,7 +41,7 @@ class GenerationSets:
     training: ShapeSet
     count: int = 2048
     reconstruct: Callable[[str], Surface] | None = None
-    _kept: dict[Any, NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def with_generated(self, generated: ShapeSet, *, reference: ShapeSet | None = None) -> GenerationSets:
         """Return the same question about other shapes; what the bank knows is not computed again."""
@@ -90,6 +92,12 @@ class GenerationSets:
             value = compute()
             value.flags.writeable = False
             self._kept[key] = value
+        return self._kept[key]
+
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Kept]) -> Kept:
+        """As `keep`, for what is no array, such as a metric's numbers; nobody changes it."""
+        if key not in self._kept:
+            self._kept[key] = compute()
         return self._kept[key]
 
 
