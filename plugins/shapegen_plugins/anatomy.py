@@ -28,7 +28,7 @@ class Anatomy:
     `anatomy-tails`. Two sets of one distribution are not at 0 (about 0.2 to 0.3 sd at 34 and 34 shapes) or 100 %:
     compare with the null row. Sizes are in mm, curvature and area at one smoothing scale for real and generated shapes
     alike (`shapegen.metrics.smoothed`). Intervals: complementary halves, since W1 of bootstrap resamples is too large.
-    Cost: 0.6 to 0.9 s of one core for each shape, once; kept on disk.
+    Cost: 0.3 to 0.5 s of one core for each shape, once; kept on disk.
     """
 
     applies_to: Literal["generation"] = "generation"

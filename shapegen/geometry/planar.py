@@ -26,7 +26,7 @@ def largest_flat_share(surface: Surface, *, angle: float = ANGLE, depth: float =
     if its normal is within `angle` degrees of the plane's and its centre within `depth` x sqrt(area) of it; of these
     faces the largest edge-connected part counts. Does not depend on unit or pose, nor on the orientation as a whole.
 
-    Cost: about 0.1 s for 30,000 faces, 0.4 s for 130,000. An empty surface has 0.
+    Cost: about 0.03 s for 30,000 faces, 0.16 s for 130,000. An empty surface has 0.
     """
     normals, areas = face_normals(surface)
     total = float(areas.sum())

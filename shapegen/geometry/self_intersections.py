@@ -29,7 +29,7 @@ def self_intersections(surface: Surface, *, most: int = 1) -> Pairs:
         surface: any triangles, any unit.
         most: stop after this many pairs; 1 answers whether there is any.
 
-    Cost: about 0.3 s and 200 MB for 30,000 even faces without intersections, growing linearly; 0.1 ms for each pair
+    Cost: about 0.1 s and 200 MB for 30,000 even faces without intersections, growing linearly; 0.1 ms for each pair
     that touches or nearly does.
     """
     if not len(surface.faces):

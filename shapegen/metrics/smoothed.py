@@ -83,7 +83,7 @@ def distance_lattice(surface: Surface, *, spacing: float, margin: float) -> Dist
     Raises:
         ValueError: the surface has no faces, or is smaller than the spacing.
 
-    Cost: about 0.5 s for a liver at 2 mm.
+    Cost: about 0.2 to 0.35 s for a liver at 2 mm.
     """
     import igl
     from scipy.ndimage import distance_transform_edt
