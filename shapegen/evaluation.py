@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shapegen.data.placement import Placement
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.bank import ShapeBank, ShapeSet
 from shapegen.metrics.distances import Distance, DistanceName, distance_named
 from shapegen.metrics.normalise import reference_normalisation
 from shapegen.metrics.threads import worker_count
 from shapegen.store import derived_seed
+
+Kept = TypeVar("Kept")
 
 __all__ = ["GenerationSets", "MeasuredSurface", "ReconstructionPair", "ShapeBank", "ShapeSet"]
 
@@ -38,7 +41,7 @@ class GenerationSets:
     training: ShapeSet
     count: int = 2048
     reconstruct: Callable[[str], Surface] | None = None
-    _kept: dict[Any, NDArray[Any]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def with_generated(self, generated: ShapeSet, *, reference: ShapeSet | None = None) -> GenerationSets:
         """Return the same question about other shapes; what the bank knows is not computed again."""
@@ -91,6 +94,12 @@ class GenerationSets:
             self._kept[key] = value
         return self._kept[key]
 
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Kept]) -> Kept:
+        """As `keep`, for what is no array, such as a metric's numbers; nobody changes it."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        return self._kept[key]
+
 
 class MeasuredSurface:
     """A surface and what was measured on it; an empty surface has no points and an empty inside."""
@@ -101,6 +110,7 @@ class MeasuredSurface:
         self._samples: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         self._trees: dict[int, Any] = {}
         self._occupancy: dict[int, NDArray[np.bool_]] = {}
+        self._distance: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
 
     @property
     def empty(self) -> bool:
@@ -121,6 +131,23 @@ class MeasuredSurface:
         if count not in self._trees:
             self._trees[count] = cKDTree(self.sample(count)[0], balanced_tree=False)
         return self._trees[count]
+
+    def nearest(self, count: int, other: MeasuredSurface, *, workers: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the distance [count] of each point of `sample(count)` to the nearest of the other's, and that one's
+        index [count]."""
+        # In the order of their own tree, neighbours follow each other and their branches are still in the cache.
+        order = self.tree(count).indices
+        distance, index = np.empty(count), np.empty(count, dtype=np.intp)
+        distance[order], index[order] = other.tree(count).query(self.sample(count)[0][order], workers=workers)
+        return distance, index
+
+    def distance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distance [n] of points [n, 3] to the nearest point of the surface, which is not empty."""
+        if self._distance is None:
+            from shapegen.geometry.sdf import unsigned_field
+
+            self._distance = unsigned_field(self.surface)
+        return self._distance(points)
 
     def occupancy(self, resolution: int) -> NDArray[np.bool_]:
         """Return which nodes [r, r, r] of the lattice over [-0.5, 0.5]^3, both ends included, lie inside."""
@@ -156,18 +183,22 @@ class ReconstructionPair:
     def with_prediction(self, prediction: Surface) -> ReconstructionPair:
         """Return the pair with another prediction; what was measured on the truth is not measured again."""
         other = replace(self, prediction=prediction)
-        other.__dict__["measured_truth"] = self.measured_truth
+        other.__dict__.update(normalisation=self.normalisation, measured_truth=self.measured_truth)
         return other
 
     @cached_property
+    def normalisation(self) -> Placement:
+        """What took truth and prediction from the canonical cube to where they are measured."""
+        return reference_normalisation(self.truth)
+
+    @cached_property
     def measured_truth(self) -> MeasuredSurface:
-        placement = reference_normalisation(self.truth)
-        return MeasuredSurface(placement.to_canonical(self.truth), seed=derived_seed(self.seed, "truth"))
+        return MeasuredSurface(self.normalisation.to_canonical(self.truth), seed=derived_seed(self.seed, "truth"))
 
     @cached_property
     def measured_prediction(self) -> MeasuredSurface:
-        placement = reference_normalisation(self.truth)
-        return MeasuredSurface(placement.to_canonical(self.prediction), seed=derived_seed(self.seed, "prediction"))
+        placed = self.normalisation.to_canonical(self.prediction)
+        return MeasuredSurface(placed, seed=derived_seed(self.seed, "prediction"))
 
     @cached_property
     def _nearest(self) -> dict[int, tuple[NDArray[Any], ...]]:
@@ -189,9 +220,8 @@ class ReconstructionPair:
                     "expected a prediction with faces, got an empty one; check `measured_prediction.empty`"
                 )
             workers = worker_count(self.workers)
-            forth = prediction.tree(count).query(truth.sample(count)[0], workers=workers)
-            back = truth.tree(count).query(prediction.sample(count)[0], workers=workers)
-            self._nearest[count] = (*forth, *back)
+            forth = truth.nearest(count, prediction, workers=workers)
+            self._nearest[count] = (*forth, *prediction.nearest(count, truth, workers=workers))
         return self._nearest[count]  # type: ignore[return-value]
 
     def occupancy(self, resolution: int | None = None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -7,10 +7,11 @@ import typing
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.stats import wasserstein_distance
 
 from shapegen.evaluation import GenerationSets
 from shapegen.metrics.morphometrics import UNITS
-from shapegen_plugins.anatomy import tails
+from shapegen_plugins.anatomy import tails, wasserstein
 from shapegen_plugins.metrics_anatomy import AnatomyConfig, Measure, build_anatomy
 from tests.conftest import icosphere
 from tests.shapes import blob, make_bank
@@ -80,6 +81,14 @@ def test_smoother_samples_show_in_curvature_and_not_in_volume():
     assert found["volume-w1-sd"] < 0.1
     assert found["curvature-05-w1-sd"] > 3
     assert found["curvature-95-w1-sd"] > 3
+
+
+def test_distances_of_many_measures_as_scipy_of_each():
+    rng = np.random.default_rng(0)
+    for decimals in (0, 9):  # with ties and without
+        samples, real = rng.normal(size=(40, 7)).round(decimals), rng.normal(size=(40, 12)).round(decimals)
+        each = [wasserstein_distance(*pair) for pair in zip(samples, real, strict=True)]
+        np.testing.assert_allclose(wasserstein(samples, real), each, rtol=1e-12)
 
 
 def test_tails_count_the_outer_deciles():

@@ -120,7 +120,7 @@ def test_visible_faces_agree_with_a_brute_force_caster():
     rng = np.random.default_rng(3)
     corners = np.concatenate([rng.uniform(-5, 37, (60, 3, 2)), rng.uniform(0, 1, (60, 3, 1))], axis=2)
     width, height = 32, 28
-    got = _visible_faces(corners, width=width, height=height)
+    got = _visible_faces(np.transpose(corners, (2, 1, 0)), width=width, height=height)
     expected = np.full(width * height, -1)
     for pixel in range(width * height):
         x, y, best = pixel % width + 0.5, pixel // width + 0.5, np.inf

@@ -20,11 +20,13 @@ from shapegen.geometry.surface import (
     face_components,
     face_normals,
     is_closed,
+    is_closed_and_oriented,
     is_oriented,
     largest_component,
     sample_points,
     select_faces,
     signed_volume,
+    used_vertices,
     volume_centroid,
 )
 
@@ -238,3 +240,17 @@ def test_a_surface_without_area_cannot_be_sampled(bad):
     faces = np.array([[0, 1, 2]])[: 0 if bad == "none" else 1]
     with pytest.raises(ValueError, match="area above 0"):
         sample_points(Surface(vertices, faces), 5, np.random.default_rng(0))
+
+
+@given(seeds, st.integers(2, 6), st.integers(0, 6), st.booleans())
+def test_closed_and_oriented_are_what_the_edges_say(seed, vertices, faces, doubled):
+    """On soups of few vertices: holes, doubled faces, edges of three faces, faces that use a vertex twice."""
+    found = np.random.default_rng(seed).integers(0, vertices, size=(faces, 3))
+    found = np.concatenate([found, found[:, ::-1]]) if doubled else found
+    surface = Surface(np.zeros((7, 3)), found)
+    _, count, balance = edge_use(surface)
+    closed, oriented = bool(len(found)) and (count == 2).all(), bool(len(found)) and (balance == 0).all()
+    assert is_closed(surface) == closed
+    assert is_oriented(surface) == oriented
+    assert is_closed_and_oriented(surface) == (closed and oriented)
+    assert used_vertices(surface).tolist() == np.unique(found).tolist()

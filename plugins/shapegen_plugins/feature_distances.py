@@ -35,7 +35,9 @@ class _FeatureDistance:
 
     def resampled(self, sets: GenerationSets, rng: np.random.Generator) -> dict[str, float]:
         """Return the distances, moved by one draw of their error over shapes (complementary halves)."""
-        return half_sampled(self.measure, *self._both(sets), rng=rng)
+        both = self._both(sets)
+        whole = sets.once(("whole", self), lambda: self.measure(*both))
+        return half_sampled(self.measure, *both, rng=rng, whole=whole)
 
     def _both(self, sets: GenerationSets) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.features(sets, "generated"), self.features(sets, "reference")

@@ -70,7 +70,7 @@ class MeanOverShapes:
         """Return the numbers under one bootstrap resample over shapes."""
         return {
             name: float(values[rng.integers(len(values), size=len(values))].mean())
-            for name, values in self.items(sets).items()
+            for name, values in sets.once(("items", self), lambda: self.items(sets)).items()
         }
 
 

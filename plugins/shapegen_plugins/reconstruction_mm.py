@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.evaluation import ReconstructionPair
-from shapegen.geometry.sdf import unsigned_distance
 from shapegen.geometry.surface import signed_volume
-from shapegen.metrics.normalise import reference_normalisation
 
 
 def surface_distances(pair: ReconstructionPair, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -32,9 +30,9 @@ def surface_distances(pair: ReconstructionPair, count: int) -> tuple[NDArray[np.
         truth, prediction = pair.measured_truth, pair.measured_prediction
         if prediction.empty:
             raise ValueError("expected a prediction with faces, got an empty one; check `measured_prediction.empty`")
-        mm = reference_normalisation(pair.truth).scale * pair.mm_per_unit
-        forth = unsigned_distance(prediction.surface, truth.sample(count)[0])
-        back = unsigned_distance(truth.surface, prediction.sample(count)[0])
+        mm = pair.normalisation.scale * pair.mm_per_unit
+        forth = prediction.distance(truth.sample(count)[0])
+        back = truth.distance(prediction.sample(count)[0])
         kept[count] = (mm * forth, mm * back)
     return kept[count]
 

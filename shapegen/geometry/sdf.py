@@ -71,10 +71,20 @@ def unsigned_distance(
         ValueError: as `winding_number`.
         MissingLibraryError: "open3d" cannot be imported.
     """
-    surface, points = _checked(surface, points)
     if method == "open3d":
-        return ray_distance(surface, points)
-    return np.sqrt(_chunked(_squared_query(surface), surface, points))
+        return ray_distance(*_checked(surface, points))
+    return unsigned_field(surface)(points)
+
+
+def unsigned_field(surface: Surface) -> Callable[[NDArray[np.floating[Any]]], NDArray[np.float64]]:
+    """Return `unsigned_distance` of one surface as a function of points, for many calls: its tree is built once.
+
+    Raises:
+        ValueError: as `winding_number`; the function too.
+    """
+    surface, _ = _checked(surface, np.zeros((0, 3)))
+    squared = _squared_query(surface)
+    return lambda points: np.sqrt(_chunked(squared, surface, _checked(surface, points)[1]))
 
 
 def signed_distance(

@@ -93,6 +93,13 @@ def extents(surface: Surface) -> Points:
     return surface.vertices.max(axis=0) - surface.vertices.min(axis=0)
 
 
+def used_vertices(surface: Surface) -> NDArray[np.int64]:
+    """Return the numbers, in order, of the vertices that faces use."""
+    used = np.zeros(len(surface.vertices), dtype=bool)
+    used[surface.faces] = True
+    return np.flatnonzero(used)
+
+
 def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the unique undirected edges [e, 2], how many faces use each [e], and the sum of directions [e].
 
@@ -114,12 +121,39 @@ def edge_use(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], ND
 
 def is_closed(surface: Surface) -> bool:
     """Tell whether every edge belongs to exactly two faces."""
-    return len(surface.faces) > 0 and bool((edge_use(surface)[1] == 2).all())
+    if not len(surface.faces) or len(surface.faces) % 2:
+        return False
+    key = np.sort(_edge_keys(surface)[2], kind="stable")
+    return bool((key[::2] == key[1::2]).all() and (key[1:-1:2] != key[2::2]).all())
 
 
 def is_oriented(surface: Surface) -> bool:
     """Tell whether neighbouring faces agree on their orientation (every edge is run through once in each direction)."""
-    return len(surface.faces) > 0 and bool((edge_use(surface)[2] == 0).all())
+    start, end, key = _edge_keys(surface)
+    forth, back = key[start < end], key[start > end]
+    if not len(surface.faces) or len(forth) != len(back):
+        return False
+    return np.array_equal(np.sort(forth, kind="stable"), np.sort(back, kind="stable"))
+
+
+def is_closed_and_oriented(surface: Surface) -> bool:
+    """Tell whether both `is_closed` and `is_oriented` hold, in half the time."""
+    start, end, key = _edge_keys(surface)
+    forth, back = key[start < end], key[start > end]
+    if len(forth) + len(back) < len(key):  # an edge from a vertex to itself
+        return is_closed(surface) and is_oriented(surface)
+    if not len(surface.faces) or len(forth) != len(back):
+        return False
+    forth = np.sort(forth, kind="stable")
+    return bool((np.diff(forth) > 0).all()) and np.array_equal(forth, np.sort(back, kind="stable"))
+
+
+def _edge_keys(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the start and the end [3 f] of each face's edges; and both, the smaller first, in one integer [3 f], since
+    sorting these is ten times faster than sorting rows."""
+    start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
+    size = int(surface.faces.max(initial=0)) + 1
+    return start, end, np.minimum(start, end) * size + np.maximum(start, end)
 
 
 def face_components(surface: Surface) -> NDArray[np.int64]:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 Measure = Callable[..., Mapping[str, float]]
 
 
-def half_sampled(measure: Measure, *sets: NDArray[Any], rng: np.random.Generator) -> dict[str, float]:
+def half_sampled(
+    measure: Measure, *sets: NDArray[Any], rng: np.random.Generator, whole: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Return a measure's numbers, moved by one draw of their sampling error.
 
         t + (t(A) - t(A')) / 2, A a random half of every set, A' the other half
@@ -24,6 +26,7 @@ def half_sampled(measure: Measure, *sets: NDArray[Any], rng: np.random.Generator
         measure: of arrays with one row for each shape, as many arrays as there are sets.
         sets: [n_i, ...] each, n_i at least 2.
         rng: draws the halves.
+        whole: the numbers of the whole sets, if they are known.
 
     Returns:
         The numbers that halves have too.
@@ -36,7 +39,7 @@ def half_sampled(measure: Measure, *sets: NDArray[Any], rng: np.random.Generator
     orders = [rng.permutation(len(rows)) for rows in sets]
     # Of an odd number the spare one goes to either half by chance.
     cuts = [len(order) // 2 + (len(order) % 2) * int(rng.integers(2)) for order in orders]
-    whole = measure(*sets)
+    whole = measure(*sets) if whole is None else whole
     one = measure(*(rows[o[:c]] for rows, o, c in zip(sets, orders, cuts, strict=True)))
     other = measure(*(rows[o[c:]] for rows, o, c in zip(sets, orders, cuts, strict=True)))
     both = one.keys() & other.keys()

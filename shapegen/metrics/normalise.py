@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.data.placement import CUBE, Placement
-from shapegen.geometry.surface import Surface, area_centroid, sample_points
+from shapegen.geometry.surface import Surface, area_centroid, sample_points, used_vertices
 
 
 def reference_normalisation(surface: Surface) -> Placement:
@@ -18,7 +18,7 @@ def reference_normalisation(surface: Surface) -> Placement:
     Raises:
         ValueError: the surface has no extent.
     """
-    used = surface.vertices[np.unique(surface.faces)]
+    used = surface.vertices[used_vertices(surface)]
     if not len(used):
         raise ValueError("expected a surface with faces, got an empty one; count it as empty and leave it out")
     centre = area_centroid(surface)

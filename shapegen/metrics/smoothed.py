@@ -8,12 +8,13 @@ through the same signed distance lattice and the same Gaussian, and only detail 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.geometry.sdf import lattice_occupancy
-from shapegen.geometry.surface import Points, Surface
+from shapegen.geometry.surface import Points, Surface, used_vertices
 
 _REACH = 3.0
 """Standard deviations at which the Gaussian ends, and by which the lattice goes beyond the surface."""
@@ -82,7 +83,7 @@ def distance_lattice(surface: Surface, *, spacing: float, margin: float) -> Dist
     Raises:
         ValueError: the surface has no faces, or is smaller than the spacing.
 
-    Cost: about 0.5 s for a liver at 2 mm.
+    Cost: about 0.2 to 0.35 s for a liver at 2 mm.
     """
     import igl
     from scipy.ndimage import distance_transform_edt
@@ -100,22 +101,27 @@ def distance_lattice(surface: Surface, *, spacing: float, margin: float) -> Dist
         )
     tree = igl.AABB()
     tree.init(surface.vertices, surface.faces)
-    feet = np.zeros((*inside.shape, 3), dtype=np.float32)
     nodes = np.argwhere(near) * spacing + origin
-    feet[near] = (tree.squared_distance(surface.vertices, surface.faces, nodes)[2] - origin) / spacing
-    nearest = tuple(distance_transform_edt(~near, return_distances=False, return_indices=True))
+    found: Any = tree.squared_distance(surface.vertices, surface.faces, nodes)
+    feet = (found[2] - origin) / spacing
+    indices: Any = distance_transform_edt(~near, return_distances=False, return_indices=True)
+    _, width, depth = inside.shape
+    flat = (indices[0] * width + indices[1]) * depth + indices[2]
+    number = np.zeros(inside.shape, dtype=np.int32)
+    number[near] = np.arange(len(nodes))
+    nearest = number.ravel().take(flat)
     squared = np.zeros(inside.shape, dtype=np.float32)
     for axis, size in enumerate(inside.shape):
         node = np.arange(size, dtype=np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
-        squared += (feet[..., axis][nearest] - node) ** 2
-    distance = np.sqrt(squared) * np.float32(spacing)
-    distance[inside] *= -1
+        squared += np.square(feet[:, axis].astype(np.float32).take(nearest) - node)
+    distance = np.sqrt(squared, out=squared)
+    distance *= np.where(inside, np.float32(-spacing), np.float32(spacing))
     return DistanceLattice(distance, origin, spacing)
 
 
 def _inside(surface: Surface, spacing: float, margin: float) -> tuple[NDArray[np.bool_], Points]:
     """Return which nodes [a, b, c] are inside, and where the first lies; the box goes `margin` beyond the surface."""
-    used = surface.vertices[surface.faces.ravel()]
+    used = surface.vertices[used_vertices(surface)]
     if not len(used):
         raise ValueError("expected a surface with faces, got an empty one; count it as empty and leave it out")
     low, high = used.min(axis=0) - margin, used.max(axis=0) + margin

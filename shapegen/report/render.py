@@ -105,12 +105,13 @@ def render(
     across = (positions[:, 0] - middle[0]) * scale + width
     down = (middle[1] - positions[:, 1]) * scale + height
     depth = (high[2] - positions[:, 2]) / max(high[2] - low[2], 1e-12)
-    corners = np.stack([across, down, depth], axis=1)[surface.faces]
+    # [axis, corner, f]: numpy is several times slower along last axes of three.
+    corners = np.take(np.stack([across, down, depth]), np.ascontiguousarray(surface.faces.T), axis=1)
 
     nearest = _visible_faces(corners, width=2 * width, height=2 * height)
     seen = np.flatnonzero(nearest >= 0)
     face = nearest[seen]
-    weights = _barycentric(corners[face], seen % (2 * width) + 0.5, seen // (2 * width) + 0.5)
+    weights = _barycentric(corners[:2].take(face, axis=2), seen % (2 * width) + 0.5, seen // (2 * width) + 0.5)
     shade = _shade(_pixel_normals(surface, face, weights) @ axes.T)
     paint = np.asarray(colour, dtype=np.float64)
     if paint.ndim == 2:
@@ -148,25 +149,25 @@ def _visible_faces(corners: NDArray[np.float64], *, width: int, height: int) -> 
     pixels of their span. Depth and face share one integer, so that one minimum is the z-buffer.
 
     Args:
-        corners: [f, 3, 3]: column and row in pixels, depth in 0 to 1.
+        corners: [3, 3, f]: column and row in pixels, depth in 0 to 1, of each face's three corners.
     """
     buffer = np.full(width * height, np.iinfo(np.int64).max)
-    top = np.ceil(corners[:, :, 1].min(axis=1) - 0.5).clip(0, height).astype(np.int64)
-    bottom = np.floor(corners[:, :, 1].max(axis=1) - 0.5).clip(-1, height - 1).astype(np.int64)
+    top = np.ceil(corners[1].min(axis=0) - 0.5).clip(0, height).astype(np.int64)
+    bottom = np.floor(corners[1].max(axis=0) - 0.5).clip(-1, height - 1).astype(np.int64)
     a, b, c = np.moveaxis(corners, 1, 0)
-    double_area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
+    double_area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
     # A face seen exactly from its edge covers no pixel.
     drawn = np.flatnonzero((bottom >= top) & (np.abs(double_area) > 1e-12))
-    slope_x = ((b[:, 2] - a[:, 2]) * (c[:, 1] - a[:, 1]) - (c[:, 2] - a[:, 2]) * (b[:, 1] - a[:, 1]))[drawn]
-    slope_y = ((c[:, 2] - a[:, 2]) * (b[:, 0] - a[:, 0]) - (b[:, 2] - a[:, 2]) * (c[:, 0] - a[:, 0]))[drawn]
-    slope_x, slope_y = slope_x / double_area[drawn], slope_y / double_area[drawn]
+    corners, double_area = corners.take(drawn, axis=2), double_area[drawn]
+    a, b, c = np.moveaxis(corners, 1, 0)
+    slope_x = ((b[2] - a[2]) * (c[1] - a[1]) - (c[2] - a[2]) * (b[1] - a[1])) / double_area
+    slope_y = ((c[2] - a[2]) * (b[0] - a[0]) - (b[2] - a[2]) * (c[0] - a[0])) / double_area
 
     which, row = _expand(top[drawn], bottom[drawn])
     for part in range(0, len(which), _CHUNK // 8):
         index, y = which[part : part + _CHUNK // 8], row[part : part + _CHUNK // 8]
-        face = drawn[index]
-        first, last = _spans(corners[face], y + 0.5, width)
-        base = a[face, 2] + slope_y[index] * (y + 0.5 - a[face, 1]) - slope_x[index] * a[face, 0]
+        first, last = _spans(corners[:2].take(index, axis=2), y + 0.5, width)
+        base = a[2][index] + slope_y[index] * (y + 0.5 - a[1][index]) - slope_x[index] * a[0][index]
         # Even one face over the whole picture is at most `width` pixels a row: the spans go in bounded pieces.
         ends = np.cumsum(np.maximum(last - first + 1, 0))
         cuts = np.searchsorted(ends, np.arange(_CHUNK, int(ends[-1]) + _CHUNK, _CHUNK))
@@ -175,7 +176,7 @@ def _visible_faces(corners: NDArray[np.float64], *, width: int, height: int) -> 
             span, x = _expand(first[start:stop], last[start:stop])
             span += start
             depth = (base[span] + slope_x[index[span]] * (x + 0.5)).clip(0, 1)
-            key = ((depth * (2**31 - 1)).astype(np.int64) << 32) | face[span]
+            key = ((depth * (2**31 - 1)).astype(np.int64) << 32) | drawn[index[span]]
             np.minimum.at(buffer, y[span] * width + x, key)
             start = stop
     return np.where(buffer == np.iinfo(np.int64).max, -1, buffer & (2**32 - 1))
@@ -184,14 +185,14 @@ def _visible_faces(corners: NDArray[np.float64], *, width: int, height: int) -> 
 def _spans(
     corners: NDArray[np.float64], y: NDArray[np.floating], width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first and last pixel [n] whose centres lie in a face [n, 3, 3] on the line y [n]."""
+    """Return the first and last pixel [n] whose centres lie in a face [2, 3, n] on the line y [n]."""
     left, right = np.full(len(y), np.inf), np.full(len(y), -np.inf)
     for k in range(3):
-        start, end = corners[:, k], corners[:, (k + 1) % 3]
-        rise = end[:, 1] - start[:, 1]
-        crossed = (np.minimum(start[:, 1], end[:, 1]) <= y) & (np.maximum(start[:, 1], end[:, 1]) >= y) & (rise != 0)
-        share = np.divide(y - start[:, 1], rise, out=np.zeros_like(y), where=crossed)
-        x = start[:, 0] + share * (end[:, 0] - start[:, 0])
+        (x, start), (x_end, end) = corners[:, k], corners[:, (k + 1) % 3]
+        rise = end - start
+        crossed = (np.minimum(start, end) <= y) & (np.maximum(start, end) >= y) & (rise != 0)
+        share = np.divide(y - start, rise, out=np.zeros_like(y), where=crossed)
+        x = x + share * (x_end - x)
         left = np.where(crossed, np.minimum(left, x), left)
         right = np.where(crossed, np.maximum(right, x), right)
     # The slack closes the gap that rounding may leave between two faces at their common edge.
@@ -209,11 +210,11 @@ def _expand(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[
 
 
 def _barycentric(corners: NDArray[np.float64], x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return barycentric weights [p, 3] of pixels in their faces [p, 3, 3]."""
-    a, b, c = np.moveaxis(corners[:, :, :2], 1, 0)
-    double_area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-    second = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (y - a[:, 1])) / double_area
-    third = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (x - a[:, 0]) * (b[:, 1] - a[:, 1])) / double_area
+    """Return barycentric weights [p, 3] of pixels in their faces [2, 3, p]."""
+    a, b, c = np.moveaxis(corners, 1, 0)
+    double_area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
+    second = ((x - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (y - a[1])) / double_area
+    third = ((b[0] - a[0]) * (y - a[1]) - (x - a[0]) * (b[1] - a[1])) / double_area
     weights = np.stack([1 - second - third, second, third], axis=1).clip(0, 1)
     return weights / weights.sum(axis=1, keepdims=True)
 
@@ -221,11 +222,11 @@ def _barycentric(corners: NDArray[np.float64], x: NDArray[np.floating], y: NDArr
 def _pixel_normals(surface: Surface, face: NDArray[np.int64], weights: NDArray[np.float64]) -> Points:
     """Return unit normals [p, 3]: vertex normals (weighted by area) interpolated over the visible faces [p]."""
     flat, areas = face_normals(surface)
-    size = len(surface.vertices)
-    vertex = np.stack(
-        [np.bincount(surface.faces.ravel(), np.repeat(flat[:, axis] * areas, 3), minlength=size) for axis in range(3)],
-        axis=1,
-    )
+    corners, weighted = np.ascontiguousarray(surface.faces.T), np.ascontiguousarray(flat.T) * areas
+    vertex = np.zeros((len(surface.vertices), 3))
+    for corner in corners:
+        for axis in range(3):
+            vertex[:, axis] += np.bincount(corner, weighted[axis], minlength=len(vertex))
     vertex = vertex / np.maximum(np.linalg.norm(vertex, axis=1, keepdims=True), 1e-12)
     smooth = np.einsum("pk,pkc->pc", weights, vertex[surface.faces[face]])
     length = np.linalg.norm(smooth, axis=1, keepdims=True)
