@@ -68,11 +68,11 @@ def _fitted(examples: Examples, seed: int) -> _Model:
     unseen, trees = np.zeros((len(examples), len(CLASSES))), []
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for learn, rest in folds.split(examples.features, examples.labels, examples.groups):
-        # The same trees by any number of threads.
         model = ExtraTreesClassifier(TREES, min_samples_leaf=2, max_features=0.4, random_state=seed, n_jobs=cores())
         model.fit(_filled(examples.features[learn]), examples.labels[learn], sample_weight=weights[learn])
+        # Any number of threads grow the same trees, but add up what these say in any order.
+        trees.append(model.set_params(n_jobs=1))
         unseen[rest] = _logarithms(model, examples.features[rest])
-        trees.append(model)
     scale, *shift = _calibration(unseen, examples.labels, weights)
     return _Model(tuple(trees), scale, (0.0, *shift))
 
