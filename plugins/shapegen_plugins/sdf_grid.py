@@ -13,9 +13,6 @@ from shapegen.geometry.sdf import lattice_occupancy, unsigned_distance
 from shapegen.geometry.surface import Surface
 from shapegen.inr.field import GAIN, TRUNCATION
 
-STRIDE = 4
-"""Lattice points for each of the coarse ones that bound the distance first."""
-
 
 class SdfGrid(nn.Module):
     """Signed distance (times 10, truncated at +-1) of a point in the canonical cube, interpolated trilinearly.
@@ -59,18 +56,19 @@ class SdfGrid(nn.Module):
 def truncated_distance(surface: Surface, resolution: int, *, truncation: float = TRUNCATION) -> NDArray[np.float64]:
     """Return signed distances [r, r, r], negative inside, cut at +-truncation, on the lattice over [-0.5, 0.5]^3.
 
-    Distances grow by no more than one walks (they are 1-Lipschitz), so a point whose coarse neighbour is further than
-    the truncation and the way there needs no search of its own: nine in ten points of a liver's lattice.
+    No point of a face lies farther from its vertices than its longest edge, so that a lattice point with no vertex
+    within that and the truncation needs no search among the faces: nine in ten of a liver's lattice.
     """
-    axis = np.linspace(-0.5, 0.5, resolution)
-    coarse = np.unique(np.append(np.arange(0, resolution, STRIDE), resolution - 1))
-    nearest = np.abs(axis[:, None] - axis[None, coarse]).argmin(axis=1)
-    bound = unsigned_distance(surface, _lattice(axis[coarse])).reshape((len(coarse),) * 3)
-    way = np.abs(axis - axis[coarse][nearest])
-    reach = np.sqrt(sum(part**2 for part in np.meshgrid(way, way, way, indexing="ij")))
-    near = bound[np.ix_(nearest, nearest, nearest)] - reach < truncation
-    distance = np.full((resolution,) * 3, truncation)
-    distance[near] = unsigned_distance(surface, _lattice(axis)[near.ravel()]).clip(max=truncation)
+    from scipy.spatial import cKDTree
+
+    points = _lattice(np.linspace(-0.5, 0.5, resolution))
+    longest = float(np.linalg.norm(surface.triangles - np.roll(surface.triangles, 1, axis=1), axis=2).max())
+    # Leaves of 64: a lattice is asked once, so that a tree has to be quick to build.
+    vertices = cKDTree(surface.vertices, leafsize=64, balanced_tree=False)
+    near = np.isfinite(vertices.query(points, distance_upper_bound=truncation + longest)[0])
+    distance = np.full(len(points), truncation)
+    distance[near] = unsigned_distance(surface, points[near]).clip(max=truncation)
+    distance = distance.reshape((resolution,) * 3)
     return np.where(lattice_occupancy(surface, resolution), -distance, distance)
 
 
