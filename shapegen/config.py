@@ -196,7 +196,7 @@ class DetailConfig(Config):
     """Surface detail of samples, which codes smooth away: measured with `train`, added by `sample`."""
 
     use: bool = Field(default=True, description="Add it (INRs that give signed distances and are fitted); else none.")
-    steps: int = Field(default=400, ge=1, description="Steps that refit a sample's INR to its displaced surface.")
+    steps: int = Field(default=500, ge=1, description="Steps that refit a sample's INR to its displaced surface.")
     points: int = Field(default=768, ge=1, description="Points in each step.")
     learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     calibrate: int = Field(

@@ -203,6 +203,23 @@ def test_detail_depends_on_the_seed_and_the_sample_alone(ellipsoid):
     assert (several[0] - first).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("place", [(0.42, 0.42, 0.42), (0.0, 0.0, 0.0)])
+def test_an_island_or_a_cavity_is_refitted_away(ellipsoid, place):
+    inr, weights = ellipsoid
+    points = torch.rand(30_000, 3, generator=torch.Generator().manual_seed(3)) - 0.5
+    middle = torch.tensor(place)
+    points[::3] = middle + 0.05 * torch.randn(10_000, 3, generator=torch.Generator().manual_seed(4))
+    points = points.clamp(-0.5, 0.5)
+    distance = torch.from_numpy(numpy_field(inr, weights)(points.numpy()))
+    ball = (points - middle).norm(dim=1) - 0.04
+    options = DetailConfig(steps=400)
+    odd = torch.minimum(distance, ball) if any(place) else torch.maximum(distance, -ball)
+    (broken,) = refit.refitted(inr, weights[None], [refit.Target(points, odd)], options)
+    assert component_count(mesh_field(numpy_field(inr, broken), resolution=64)) == 2
+    mended = refit._in_one_piece(inr, weights, broken, refit.Target(points, distance), options)
+    assert component_count(mesh_field(numpy_field(inr, mended), resolution=64)) == 1
+
+
 def test_an_empty_sample_stays_empty(ellipsoid):
     inr, weights = ellipsoid
     empty = weights.clone()
