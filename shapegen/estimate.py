@@ -32,7 +32,7 @@ REST = 6 * MB
 """Report, tables, logs."""
 
 # Seconds on two cores, from the same runs.
-READ, READ_EMBEDDED = 2.2, 0.3
+READ, READ_EMBEDDED = 1.2, 0.3
 """To read, clean, sort and sample a file."""
 POINT = 1.1e-10
 """For each point and parameter of an INR in a step of a fit."""
@@ -41,7 +41,7 @@ CODE = 1.3e-3
 PARAMETERS = 1.25e6
 MESH = 3e-5
 """For each square of the grid's edge, to mesh an INR."""
-MEASURE = 1.2
+MEASURE = 0.8
 """To measure a reconstruction or a sample with the default metrics at a resolution of 128."""
 
 
