@@ -21,8 +21,8 @@ def of(preset, files, *, embedded=False, sets=()):
 @pytest.mark.parametrize(
     ("preset", "files", "embedded", "megabytes", "seconds"),
     [
-        ("cpu", 107, False, {"cache": 264, "prepare": 77, "fit": 49, "sample": 57}, 984),
-        ("smoke", 40, True, {"cache": 22, "prepare": 4, "fit": 4, "sample": 1}, 41),
+        ("cpu", 107, False, {"cache": 247, "prepare": 83, "fit": 48, "sample": 55}, 615),
+        ("smoke", 40, True, {"cache": 22, "prepare": 4, "fit": 4, "sample": 1}, 27),
     ],
 )
 def test_it_is_near_what_was_measured(preset, files, embedded, megabytes, seconds):
