@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shapegen.checkpoint import INTERVAL
+from shapegen.errors import ConfigError
 from shapegen.store import kept_tensors, write_tensors
 from shapegen.team import team
 
@@ -28,9 +29,17 @@ def divide(network: nn.Module, device: str) -> None:
 
     Each member of a module list, such as a transformer's blocks, is brought together on its own. Losses have to be
     multiplied by the number of processes: gradients become the mean over them.
+
+    Raises:
+        ConfigError: this torch cannot do it.
     """
-    from torch.distributed.device_mesh import init_device_mesh  # not in every build of torch
-    from torch.distributed.fsdp import fully_shard
+    try:
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+    except ImportError as error:
+        raise ConfigError(
+            f"diffusion.shard needs torch 2.6 or newer, built with torch.distributed; this is {torch.__version__}"
+        ) from error
 
     # of outputs that are views, as a slice of tokens is; nothing is added to one in place
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")

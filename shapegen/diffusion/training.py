@@ -22,7 +22,7 @@ from shapegen.diffusion.settings import TrainingSettings, learning_rate
 from shapegen.diffusion.sharding import DividedCheckpoint, divide, in_full, whole
 from shapegen.diffusion.validation import Validation
 from shapegen.diffusion.weights import copied, read_into, tensors, write_into
-from shapegen.errors import TrainingDivergedError
+from shapegen.errors import ConfigError, TrainingDivergedError
 from shapegen.protocols import Log
 from shapegen.store import derived_seed, sha256_json
 from shapegen.team import team
@@ -105,8 +105,8 @@ def train(
 
     Raises:
         TrainingDivergedError: a loss or gradient was not finite; the network is put back to its last evaluated state.
-        ValueError: no training rows, shapes that do not fit each other, or fewer rows in a batch than processes that
-            have a divided network (`settings.shard`).
+        ConfigError: the network cannot be divided (`settings.shard`), or a batch has fewer rows than processes.
+        ValueError: no training rows, or shapes that do not fit each other.
     """
     held_out = x_validation if x_validation is not None and len(x_validation) else None
     _check(x_train, held_out, mask)
@@ -117,7 +117,10 @@ def train(
     us = team()
     divided = settings.shard and us.size > 1
     if divided and settings.batch < us.size:
-        raise ValueError(f"expected a batch of a row for each of {us.size} processes, got {settings.batch}")
+        raise ConfigError(
+            f"diffusion.shard needs a row of every batch for each of {us.size} processes, and diffusion.batch is "
+            f"{settings.batch}; raise it, or launch fewer"
+        )
     x_train, mask = x_train.to(device), mask.to(device)
     trained = deepcopy(network) if divided else network
     average = AveragedModel(trained, multi_avg_fn=_warmed_average(settings.ema)).eval()
