@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -14,15 +15,19 @@ import shapegen.inr.samples
 import shapegen.memory
 from conftest import icosphere
 from shapegen.cli import app
+from shapegen.curation.examine import PROBE
 from shapegen.data import align as aligning
 from shapegen.data.align import align, fit_from, fit_pose, in_mean, probe
 from shapegen.discovery import discover
 from shapegen.estimate import estimate
 from shapegen.inr.samples import StoredSamples, load_samples, training_samples
 from shapegen.memory import COPIES, training_memory
+from shapegen.protocols import Item
 from shapegen.run import Run
 from shapegen.settings import load_config
 from shapegen.stages._sets import spread
+from shapegen.stages.prepare import _probe
+from shapegen.store import write_arrays
 from shapegen_plugins.blends import lattices_of, make_blends, principal_codes
 
 
@@ -45,6 +50,19 @@ def test_samples_on_disk_are_those_in_memory(ellipsoids, monkeypatch):
     for count in (5, 20, 100):
         assert torch.equal(held.spread(count), stored.spread(count))
         assert count <= len(held.spread(count)) < count + len(held)
+
+
+def test_probes_without_fields_do_not_hold_them(tmp_path):
+    item = Item(id="a", group="a", path=tmp_path, fingerprint="a", options={})
+    write_arrays(tmp_path / f"a{PROBE}", probe(ellipsoid([70, 50, 40])).to_arrays())
+    tracemalloc.start()
+    try:
+        held = [_probe(tmp_path, item, False) for _ in range(20)]
+        size = tracemalloc.get_traced_memory()[0] / len(held)
+    finally:
+        tracemalloc.stop()
+    assert held[0].field.size == 0
+    assert size < 0.2 * _probe(tmp_path, item, True).field.nbytes
 
 
 def test_points_are_spread_over_few_or_many_shapes(ellipsoids):

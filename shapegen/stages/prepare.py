@@ -154,7 +154,7 @@ def _read_share(run: Run, organ: Organ, folder: Path, cache: Path) -> None:
 def _probe(cache: Path, item: Item, whole: bool) -> Probe:
     """Read a probe, without its field unless that is needed: the fields of very many shapes do not fit into memory."""
     found = Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}"))
-    return found if whole else replace(found, field=found.field[:0])
+    return found if whole else replace(found, field=found.field[:0].copy())  # a view would hold all of it
 
 
 def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
