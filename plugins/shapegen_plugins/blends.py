@@ -25,9 +25,9 @@ PARENTS = 512
 """Most shapes that blends are made of: their lattices, 256 kB each, are held in memory."""
 _WAVES, _SHARPNESS = 24, 3.0
 _PRINCIPAL_POINTS = 2048
-_A_PROCESS = 16
+_A_PROCESS = 32
 """Lattices that are worth the start of a process; libigl holds Python's lock, so that threads would wait."""
-_TOGETHER = 128
+_TOGETHER = 512
 """Lattices that are held at once beside the parents'."""
 _GRID = SdfGrid(RESOLUTION)
 """Interpolates lattices; its own values are not used."""
