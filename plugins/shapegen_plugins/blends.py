@@ -25,7 +25,7 @@ PARENTS = 512
 """Most shapes that blends are made of: their lattices, 256 kB each, are held in memory."""
 _WAVES, _SHARPNESS = 24, 3.0
 _PRINCIPAL_POINTS = 2048
-_A_PROCESS = 32
+_A_PROCESS = 24
 """Lattices that are worth the start of a process; libigl holds Python's lock, so that threads would wait."""
 _TOGETHER = 512
 """Lattices that are held at once beside the parents'."""
