@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,8 +24,8 @@ Work = Callable[[Path, "RunConfig"], None]
 """Of a module, so that it can be sent to a process: joins the others, by `shapegen.team.joined`."""
 
 
-def by_all(launch: str, work: Work, folder: Path, config: RunConfig, *, result: Path) -> NoReturn:
-    """Have `work(folder, config)` done by the processes that `launch` names, and exit as they do.
+def done(launch: str | None, work: Work, folder: Path, config: RunConfig, *, result: Path) -> None:
+    """Do `work(folder, config)` here, or have it done by the processes that `launch` names, and exit as they do.
 
     Args:
         result: is printed at the end, where the processes speak elsewhere.
@@ -34,6 +34,9 @@ def by_all(launch: str, work: Work, folder: Path, config: RunConfig, *, result: 
         ConfigError: `launch` is none that there is.
         LaunchError, MissingLibraryError: it cannot be started.
     """
+    if launch is None:
+        work(folder, config)
+        return
     from shapegen import launch as launcher
 
     how = launcher.read_launch(launch)

@@ -10,7 +10,7 @@ import typer
 
 from shapegen.cli import options
 from shapegen.cli.guard import guarded, remember
-from shapegen.cli.launched import Launch, by_all, make_stage
+from shapegen.cli.launched import Launch, done, make_stage
 
 if TYPE_CHECKING:
     from shapegen.config import RunConfig
@@ -35,10 +35,8 @@ def run(
     folder, resolved = configure(catalog, out=out, file=start.file, flags=start.flags, sets=start.sets)
     if dry_run:
         typer.echo(_dry_run(folder, resolved, catalog), nl=False)
-    elif launch is None:
-        _make(folder, resolved)
     else:
-        by_all(launch, _make, folder, resolved, result=folder / "report" / "report.html")
+        done(launch, _make, folder, resolved, result=folder / "report" / "report.html")
 
 
 def _make(folder: Path, config: RunConfig) -> None:
@@ -69,11 +67,7 @@ def prepare(run_folder: options.RunFolder, start: options.Start, launch: Launch 
     from shapegen.discovery import discover
 
     folder, resolved = configure(discover(), out=run_folder, file=start.file, flags=start.flags, sets=start.sets)
-    make = partial(make_stage, "prepare", create=True)
-    if launch is None:
-        make(folder, resolved)
-    else:
-        by_all(launch, make, folder, resolved, result=folder / "prepare")
+    done(launch, partial(make_stage, "prepare", create=True), folder, resolved, result=folder / "prepare")
 
 
 def _dry_run(folder: Path, config: RunConfig, catalog: Catalog) -> str:

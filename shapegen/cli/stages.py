@@ -11,7 +11,7 @@ import typer
 
 from shapegen.cli import options
 from shapegen.cli.guard import guarded
-from shapegen.cli.launched import Launch, by_all, make_stage
+from shapegen.cli.launched import Launch, done, make_stage
 from shapegen.cli.view import Share
 from shapegen.errors import ConfigError
 
@@ -93,8 +93,4 @@ def compute(
     read_manifest(folder)
     base, label = read_config(folder), str(folder / CONFIG)
     config = load_config(discover(), base=base, flags=flags, sets=sets, base_label=label)
-    make = partial(make_stage, stage)
-    if launch is None:
-        make(folder, config)
-    else:
-        by_all(launch, make, folder, config, result=folder / stage)
+    done(launch, partial(make_stage, stage), folder, config, result=folder / stage)

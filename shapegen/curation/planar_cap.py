@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.geometry.surface import Points, Surface, area, sample_points
+from shapegen.geometry.surface import Points, Surface, area, sample_points, used_vertices
 
 POINTS = 20_000
 NEAR_MM, FAR_MM = 0.8, 2.4
@@ -105,9 +105,7 @@ def _supporting_planes(surface: Surface) -> tuple[Points, NDArray[np.float64]]:
     """Return unit normals [k, 3] and offsets [k] of planes that touch the surface from outside in the most area."""
     from scipy.spatial import ConvexHull, cKDTree
 
-    used = np.zeros(len(surface.vertices), dtype=bool)
-    used[surface.faces] = True
-    hull = ConvexHull(surface.vertices[used])
+    hull = ConvexHull(surface.vertices[used_vertices(surface)])
     normals = hull.equations[:, :3]
     a, b, c = np.moveaxis(hull.points[hull.simplices], 1, 0)
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.data.box import occupied_box
-from shapegen.data.pieces import pieces
+from shapegen.data.pieces import pieces, without_cavities
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.surface import Points, Surface, is_closed, largest_component, signed_volume
 
@@ -83,12 +83,10 @@ def keep_largest(mask: Mask, voxel_ml: float) -> tuple[Mask, dict[str, Any]]:
         repairs.append(
             f"kept the largest of {components} components, {share:.2%} of the volume ({lost * voxel_ml:.2f} mL dropped)"
         )
-    empty = pieces(~np.pad(mask, 1), diagonal=False)  # the first piece is the outside
-    filled = 0
-    if len(empty) > 1:
-        filled = int(empty.sizes[1:].sum())
-        mask = ~empty.mask(np.arange(len(empty)) == 0)[1:-1, 1:-1, 1:-1]
-        repairs.append(f"filled {len(empty) - 1} cavities ({filled * voxel_ml:.2f} mL)")
+    mask, cavities = without_cavities(mask)
+    filled = int(cavities.sum())
+    if len(cavities):
+        repairs.append(f"filled {len(cavities)} cavities ({filled * voxel_ml:.2f} mL)")
     return mask, {
         "components": components,
         "largest_component_share": share,

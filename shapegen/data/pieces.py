@@ -84,3 +84,11 @@ def pieces(mask: Mask, *, diagonal: bool) -> Pieces:
     names = connected_components(graph, directed=False)[1] if len(starts) else np.zeros(0, dtype=np.int32)
     sizes = np.bincount(names, ends - starts).astype(np.int64)
     return Pieces(mask.shape, starts - row, ends - row, names, sizes)
+
+
+def without_cavities(mask: Mask) -> tuple[Mask, NDArray[np.int64]]:
+    """Fill the cavities (6 neighbours) of a mask [i, j, k]; return it with their sizes in voxels."""
+    empty = pieces(~np.pad(mask, 1), diagonal=False)  # the first piece is the outside
+    if len(empty) < 2:
+        return mask, empty.sizes[1:]
+    return ~empty.mask(np.arange(len(empty)) == 0)[1:-1, 1:-1, 1:-1], empty.sizes[1:]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shapegen.data.clean import VOXEL_MM, extract_level
 from shapegen.data.grid import signed_distance_grid
 from shapegen.data.holes import without_holes
-from shapegen.data.pieces import pieces
+from shapegen.data.pieces import pieces, without_cavities
 from shapegen.data.terraces import without_terraces
 from shapegen.errors import UnusableItemError
 from shapegen.geometry.sdf import unsigned_distance, winding_number
@@ -153,9 +153,8 @@ def _solid(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], float, int, in
     if not len(found):
         return inside, 1.0, 0, 0
     sizes = found.sizes
-    empty = pieces(~np.pad(found.largest(), 1), diagonal=False)  # the first piece is the outside
-    solid = ~empty.mask(np.arange(len(empty)) == 0)[1:-1, 1:-1, 1:-1]
-    return solid, float(sizes.max() / sizes.sum()), len(found), int(empty.sizes[1:].sum())
+    solid, cavities = without_cavities(found.largest())
+    return solid, float(sizes.max() / sizes.sum()), len(found), int(cavities.sum())
 
 
 def surface_gap(new: Surface, given: Surface) -> dict[str, float]:
