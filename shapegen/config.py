@@ -129,13 +129,13 @@ class FitConfig(Config):
     """Fitting INRs and the weight space."""
 
     refine_steps: int = Field(default=1200, ge=0, description="Steps that refine each shape's INR from the space's.")
-    refine_points: int = Field(default=1024, ge=1, description="Samples for each shape and step.")
+    refine_points: int = Field(default=640, ge=1, description="Samples for each shape and step.")
     refine_learning_rate: float = Field(default=4e-3, gt=0, allow_inf_nan=False, description="Peak learning rate.")
     refine_band: float = Field(
-        default=0.03,
+        default=0.015,
         ge=0,
         allow_inf_nan=False,
-        description="Distance from the surface, canonical units, within which samples count most; 0: all alike.",
+        description="Distance from the surface, canonical units, within which most samples are drawn; 0: all alike.",
     )
     reconstruct_train: int = Field(default=20, ge=0, description="Training shapes to reconstruct for the tables.")
 

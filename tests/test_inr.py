@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.func import functional_call
 
-from shapegen.inr.field import as_distance, evaluate, field_loss, numpy_field, output_kind, surface_weight
+from shapegen.inr.field import as_distance, evaluate, field_loss, numpy_field, output_kind
 from shapegen.inr.fitting import FitSettings, fit_weights, warmup_cosine
 from shapegen.inr.layout import layer_scale, parameter_layout
 from shapegen.inr.samples import FieldSamples, load_samples
@@ -95,24 +94,31 @@ def test_losses_are_their_formulas():
     torch.testing.assert_close(field_loss(FourierMlp(width=4, depth=1, octaves=1), output, distance)[0], entropy)
 
 
-def test_samples_near_the_surface_count_most():
-    distance = torch.tensor([[0.0, -0.03, 0.03, 0.5]])
-    weight = surface_weight(distance, 0.03, far=0.2)
-    assert weight[0].tolist() == pytest.approx([1.0, 0.2 + 0.8 / math.e, 0.2 + 0.8 / math.e, 0.2], abs=1e-6)
-    assert torch.equal(surface_weight(distance, 0.0), torch.ones(1, 4))
-    inr, output = Siren(width=4, depth=1, omega=1.0), torch.tensor([[0.5, -0.3, 0.3, 0.0]])
-    weighted = (0.5 * weight[0, 0] + 1.0 * weight[0, 3]) / 4
-    assert field_loss(inr, output, distance, weight)[0].item() == pytest.approx(float(weighted))
+def test_samples_near_the_surface_are_drawn_most():
+    band, both = 0.02, sphere_samples([0.2, 0.3])
+    drawn = both.near_surface(band, torch.Generator().manual_seed(3))
+    for row, radius in enumerate((0.2, 0.3)):
+        alone = both.select(slice(row, row + 1)).near_surface(band, torch.Generator().manual_seed(3))
+        assert torch.equal(alone.points[0], drawn.points[row])
+        torch.testing.assert_close(drawn.points[row].norm(dim=1) - radius, drawn.distances[row], rtol=0, atol=1e-6)
+        chance = 0.1 + 0.9 * torch.exp(-both.distances[row].abs() / band)
+        for low, high in ((0.0, 0.01), (0.01, 0.03), (0.03, 1.0)):
+            within = (both.distances[row].abs() >= low) & (both.distances[row].abs() < high)
+            share = ((drawn.distances[row].abs() >= low) & (drawn.distances[row].abs() < high)).float().mean()
+            assert share.item() == pytest.approx((chance[within].sum() / chance.sum()).item(), abs=0.01)
+        # in random order: any run of neighbours is a sample of the whole
+        halves = drawn.distances[row].abs().chunk(2)
+        assert halves[0].mean().item() == pytest.approx(halves[1].mean().item(), rel=0.1)
 
 
-def test_weighted_fits_come_nearer_to_the_surface_and_keep_the_far_field():
+def test_such_fits_come_nearer_to_the_surface_and_keep_the_far_field():
     torch.manual_seed(0)
     inr = Siren(width=16, depth=2, omega=15.0)
     samples = sphere_samples([0.2, 0.3])
     settings = FitSettings(steps=300, points=256, learning_rate=5e-3)
     start = fit_weights(inr, start_of(inr), samples, settings=settings, seed=0)
-    plain, weighted = (
-        fit_weights(inr, start, samples, settings=replace(settings, band=band), seed=1) for band in (0.0, 0.03)
+    plain, near = (
+        fit_weights(inr, start, samples, settings=replace(settings, band=band), seed=1) for band in (0.0, 0.02)
     )
     points = torch.rand(20000, 3, generator=torch.Generator().manual_seed(5)) - 0.5
 
@@ -122,8 +128,8 @@ def test_weighted_fits_come_nearer_to_the_surface_and_keep_the_far_field():
         return off[truth.abs() < 0.02].mean(), off[truth.abs() == 0.1].max()
 
     for row, radius in enumerate((0.2, 0.3)):
-        assert error(weighted, row, radius)[0] < 0.9 * error(plain, row, radius)[0]
-        assert error(weighted, row, radius)[1] < 0.09
+        assert error(near, row, radius)[0] < 0.9 * error(plain, row, radius)[0]
+        assert error(near, row, radius)[1] < 0.09
 
 
 def test_an_unknown_kind_of_field_is_refused():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from shapegen.curation.likeness import overlaps
 from shapegen.curation.relations import relate
-from shapegen.data.align import probe
+from shapegen.data import align as aligning
+from shapegen.data.align import in_mean, probe
 from shapegen_organs.liver import HERE
 from shapegen_organs.population import EmbeddedPopulation
 from tests.conftest import icosphere
@@ -17,7 +20,7 @@ COUNT = 16
 
 
 @pytest.fixture(scope="module")
-def found():
+def livers():
     population = EmbeddedPopulation(HERE / "liver_population.safetensors")
     surfaces = [population.load(item) for item in population.items()[:COUNT]]
     names = [f"liver-{number:02d}" for number in range(COUNT)]
@@ -32,7 +35,12 @@ def found():
     ball = icosphere(3)
     surfaces.append(ball.moved(ball.vertices * [20.0, 24, 130]))
     names.append("rod")
-    return relate([probe(surface) for surface in surfaces], names)
+    return [probe(surface) for surface in surfaces], names
+
+
+@pytest.fixture(scope="module")
+def found(livers):
+    return relate(*livers)
 
 
 def test_mirrored_and_turned_files_are_found(found):
@@ -80,3 +88,17 @@ def test_one_shape_alone_has_nothing_to_be_compared_with():
     alone = relate([probe(ball.moved(ball.vertices * [60.0, 50, 40]))], ["only"])
     assert alone.findings(0, {}) == []
     assert alone.repeats == ()
+
+
+def test_very_many_shapes_are_compared_with_some_and_repeats_are_found_among_neighbours(livers, found, monkeypatch):
+    probes, names = livers
+    monkeypatch.setattr(aligning, "IN_MEAN", 12)
+    shown = in_mean([True] * len(probes))
+    bare = [each if whole else replace(each, field=each.field[:0]) for each, whole in zip(probes, shown, strict=True)]
+    some = relate(bare, names, field=lambda number: probes[number].field)
+    assert [pair[:2] for pair in some.repeats] == [("liver-07", "again")]
+    assert some.cases.keys() == found.cases.keys()
+    # of fewer others the nearest are a little further
+    assert (some.likeness <= found.likeness + 0.01).all()
+    np.testing.assert_allclose(some.likeness, found.likeness, atol=0.06)
+    assert {name for name, shown in zip(names, shown, strict=True) if shown} >= set(some.nearest)

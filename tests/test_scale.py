@@ -15,7 +15,7 @@ import shapegen.inr.samples
 import shapegen.memory
 from conftest import icosphere
 from shapegen.cli import app
-from shapegen.curation.examine import PROBE
+from shapegen.curation.examine import PROBE, cached_probe
 from shapegen.data import align as aligning
 from shapegen.data.align import align, fit_from, fit_pose, in_mean, probe
 from shapegen.discovery import discover
@@ -26,7 +26,6 @@ from shapegen.protocols import Item
 from shapegen.run import Run
 from shapegen.settings import load_config
 from shapegen.stages._sets import spread
-from shapegen.stages.prepare import _probe
 from shapegen.store import write_arrays
 from shapegen_plugins.blends import lattices_of, make_blends, principal_codes
 
@@ -57,12 +56,12 @@ def test_probes_without_fields_do_not_hold_them(tmp_path):
     write_arrays(tmp_path / f"a{PROBE}", probe(ellipsoid([70, 50, 40])).to_arrays())
     tracemalloc.start()
     try:
-        held = [_probe(tmp_path, item, False) for _ in range(20)]
+        held = [cached_probe(tmp_path, item, whole=False) for _ in range(20)]
         size = tracemalloc.get_traced_memory()[0] / len(held)
     finally:
         tracemalloc.stop()
     assert held[0].field.size == 0
-    assert size < 0.2 * _probe(tmp_path, item, True).field.nbytes
+    assert size < 0.2 * cached_probe(tmp_path, item).field.nbytes
 
 
 def test_points_are_spread_over_few_or_many_shapes(ellipsoids):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.curation import examine
 from shapegen.curation.triage import Classifier, Judgement, Rules, unmended
 from shapegen.curation.verdicts import VERDICTS, Finding, Verdict
-from shapegen.store import read_arrays
+from shapegen.data.same_content import MergedGroups
 
 if TYPE_CHECKING:
     from shapegen.config import CurateConfig
@@ -127,7 +127,7 @@ def curate(
     likely = classifier(measures) if classifier and measures else [None] * len(read)
     mended = [unmended(each, rules.checks) for each in measures]
     after = classifier(mended) if classifier and measures else [None] * len(read)
-    merged = _groups(read, relations)
+    merged, repeats = _groups(read, relations), _repeats(relations)
     found = []
     for row, item in enumerate(read):
         others = relations.findings(row, thresholds) if relations else []
@@ -140,7 +140,7 @@ def curate(
                 judgement=rules.judge(measures[row], others, likely[row], after[row]),
                 measures=measures[row],
                 repairs=meta.get("repairs", ()),
-                repeats=_repeats(item.id, relations),
+                repeats=repeats.get(item.id, {}),
             )
         )
     found += [_refused(row) for row in (*unusable, *failed)]
@@ -164,15 +164,18 @@ def _relations(
     organ: Organ, read: Sequence[Item], cache: Path, config: CurateConfig, *, workers: int, progress: Bar
 ) -> Relations | None:
     from shapegen.curation.relations import FEW, relate
+    from shapegen.data.align import in_mean
 
     if not read:
         return None
     prior: list[Probe] = []
     if config.population and len(read) < FEW:
         prior = _prior(organ, cache, workers=workers, progress=progress)
+    shown = in_mean([True] * len(read))
     return relate(
-        [_probe(cache, item) for item in read],
+        [examine.cached_probe(cache, item, whole=whole) for item, whole in zip(read, shown, strict=True)],
         [item.id for item in read],
+        field=lambda number: examine.cached_probe(cache, read[number]).field,
         prior=prior,
         groups=[item.group for item in read],
     )
@@ -188,24 +191,20 @@ def _prior(organ: Organ, cache: Path, *, workers: int, progress: Bar) -> list[Pr
         return []
     items = [items[k * len(items) // PRIOR] for k in range(PRIOR)] if len(items) > PRIOR else items
     found, _ = examine.examine(organ, items, cache=cache, workers=workers, progress=progress, check=False)
-    return [_probe(cache, item) for item in found]
+    return [examine.cached_probe(cache, item) for item in found]
 
 
-def _probe(cache: Path, item: Item) -> Probe:
-    from shapegen.data.align import Probe
-
-    return Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{examine.PROBE}"))
-
-
-def _repeats(name: str, relations: Relations | None) -> dict[str, float]:
-    pairs = relations.repeats if relations else ()
-    return {(b if a == name else a): mm for a, b, mm in pairs if name in (a, b)}
+def _repeats(relations: Relations | None) -> dict[str, dict[str, float]]:
+    """Return by id the repeats of each shape that has some, with their distance in mm."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for a, b, mm in relations.repeats if relations else ():
+        found[a][b] = found[b][a] = mm
+    return found
 
 
 def _groups(read: Sequence[Item], relations: Relations | None) -> dict[str, str]:
     """Return each item's patient; those of repeated scans become one."""
-    group = {item.id: item.group for item in read}
+    group, merged = {item.id: item.group for item in read}, MergedGroups()
     for a, b, _ in relations.repeats if relations else ():
-        first, second = sorted((group[a], group[b]))
-        group = {name: first if each == second else each for name, each in group.items()}
-    return group
+        merged.join(group[a], group[b])
+    return {name: merged.of(each) for name, each in group.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from shapegen.store import keep_json, kept_json, read_arrays, write_arrays
 if TYPE_CHECKING:
     from shapegen.curation.check import Check
     from shapegen.curation.raw import Evidence
+    from shapegen.data.align import Probe
     from shapegen.metrics.measured import Bar
     from shapegen.protocols import Item, Organ
 
@@ -145,6 +146,18 @@ def cached_surface(cache: Path, item: Item) -> Surface:
     """Read the cleaned surface of an examined item, mm, RAS."""
     arrays = read_arrays(cache / f"{item.fingerprint}{SURFACE}")
     return Surface(arrays["vertices"].astype(np.float64), arrays["faces"].astype(np.int64))
+
+
+def cached_probe(cache: Path, item: Item, *, whole: bool = True) -> Probe:
+    """Read the probe of an examined item.
+
+    Args:
+        whole: False: without its field; those of very many shapes do not fit into memory.
+    """
+    from shapegen.data.align import Probe
+
+    found = Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}"))
+    return found if whole else replace(found, field=found.field[:0].copy())  # a view would hold all of it
 
 
 def cached(cache: Path, item: Item, part: str) -> dict[str, Any]:

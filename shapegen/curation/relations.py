@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.likeness import occupancies, overlaps
+from shapegen.curation.likeness import occupancy, overlaps_with
+from shapegen.curation.repeats import candidates, candidates_by_rows, same_organs
 from shapegen.curation.verdicts import Finding, Verdict
-from shapegen.data.align import Probe, align, fit_pose
+from shapegen.data.align import Probe, align, in_mean
 from shapegen.data.orientation import Case
 from shapegen.data.placement import Placement
 
@@ -21,15 +22,6 @@ STRANGE = {"unlike-organ": 0.45, "unusual-shape": 0.36}
 """1 - mean overlap with the five most similar shapes, above which a shape is another thing, or unusual.
 
 Of 212 real livers the median is 0.22, 99 % lie below 0.32, the largest is 0.34; another organ lies above 0.45."""
-SAME = 0.0096
-"""Scans of one patient lie this near to each other after a rigid move (robust mean distance of either from the other),
-in units of the cube root of the volume: 1.1 mm for a liver of 1.5 L, 0.6 mm for a spleen.
-
-In 212 livers eleven pairs known to be one patient's lie at 0.15 to 0.98 mm, the nearest strangers at 1.4; but of eight
-patients with two scans or more, two are not nearer than strangers (1.6 and 1.8), so that what is not found may still be
-a repeat. Of 42 spleens the two known pairs lie at 0.1 and 0.2 mm, the nearest strangers at 1.0 mm."""
-CANDIDATES = 0.80
-"""Overlap below which no pair is looked at; repeats found by hand begin at 0.83."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,16 +76,19 @@ def relate(
     probes: Sequence[Probe],
     ids: Sequence[str],
     *,
+    field: Callable[[int], NDArray[np.float32]] | None = None,
     prior: Sequence[Probe] = (),
     groups: Sequence[str] | None = None,
     prior_groups: Sequence[str] = (),
     repeats: bool = True,
 ) -> Relations:
-    """Align all shapes and compare each with all others.
+    """Align all shapes and compare each with all others, or with `IN_MEAN`, evenly spread, where there are more.
 
     Args:
         probes: one for each shape.
         ids: their names.
+        field: returns a shape's field, by its number, where probes come without (but for those of `in_mean`, which need
+            theirs); None: the probes' own.
         prior: of the organ's own population, aligned along and compared with, but not judged.
         groups: patients; overlaps with other scans of the same patient do not count for likeness.
         prior_groups: the same, of the prior.
@@ -105,41 +100,33 @@ def relate(
     # A large enough population is the better judge of what is usual than a few shapes that may all be wrong.
     judges = [len(prior) < FEW] * count + [True] * len(prior)
     placements, cases = align(everything, names, training=judges)
-    cells = occupancies(everything, placements)
-    between = overlaps(cells[:count], cells)
-    between[np.arange(count), np.arange(count)] = 0
-    pairs = _repeats(probes, placements, between[:, :count], ids) if repeats else []
-    judged = between.copy()
-    owner = [*(groups or ids), *prior_groups]
-    for row in range(count):
-        same = {name for pair in pairs if ids[row] in pair[:2] for name in pair[:2]}
-        judged[row, [k for k, name in enumerate(owner) if name == owner[row] or names[k] in same]] = 0
+
+    def field_of(number: int) -> NDArray[np.float32]:
+        return everything[number].field if field is None or number >= count else field(number)
+
+    def cells(number: int) -> NDArray[np.float32]:
+        return occupancy(field_of(number), everything[number], placements[number])
+
+    columns = np.flatnonzero(in_mean([True] * len(everything)))
+    between = overlaps_with(columns.tolist(), count, cells)
+    pairs: list[tuple[int, int, float]] = []
+    if repeats:
+        whole = len(columns) == len(everything)
+        likely = candidates(between[:, :count]) if whole else candidates_by_rows(between, cells)
+        pairs = same_organs(likely, probes, placements, field_of)
+    owner = np.unique([*(groups or ids), *prior_groups, *names[count + len(prior_groups) :]], return_inverse=True)[1]
+    judged = np.where(owner[:count, None] == owner[columns], 0.0, between)
+    column_of = {int(number): column for column, number in enumerate(columns)}
+    for a, b, _ in pairs:
+        for row, other in ((a, b), (b, a)):
+            if other in column_of:
+                judged[row, column_of[other]] = 0
     nearest = np.sort(judged, axis=1)[:, -min(NEIGHBOURS, max(1, judged.shape[1] - 1)) :]
     return Relations(
         tuple(ids),
         tuple(placements[:count]),
         {case.id: case for case in cases},
         nearest.mean(axis=1) if len(everything) > 1 else np.ones(count),
-        tuple(names[k] for k in judged.argmax(axis=1)),
-        tuple(pairs),
+        tuple(names[columns[column]] for column in judged.argmax(axis=1)),
+        tuple((ids[a], ids[b], mm) for a, b, mm in pairs),
     )
-
-
-def _repeats(
-    probes: Sequence[Probe], placements: Sequence[Placement], between: NDArray[np.float64], ids: Sequence[str]
-) -> list[tuple[str, str, float]]:
-    """Move every pair of very similar shapes onto each other and return those that then are the same."""
-    import torch
-
-    found = []
-    for a, b in np.argwhere(np.triu(between > CANDIDATES, 1)):
-        apart = []
-        for i, j in ((a, b), (b, a)):
-            start = torch.as_tensor(placements[j].rotation.T @ placements[i].rotation, dtype=torch.float32)
-            points = torch.as_tensor(probes[i].points, dtype=torch.float32)
-            energy = fit_pose(torch.as_tensor(probes[j].field), points[None], start[None])[2]
-            apart.append(float(energy[0]))
-        # Volumes may differ: the shapes were scaled to one volume before, as the liver swells and shrinks.
-        if max(apart) < SAME:
-            found.append((ids[a], ids[b], max(apart) * max(probes[a].unit_mm, probes[b].unit_mm)))
-    return found

@@ -49,33 +49,15 @@ def evaluate(inr: nn.Module, weights: Tensor, points: Tensor, *, layout: Paramet
     return vmap(one)(parameters, points)
 
 
-def field_loss(inr: nn.Module, output: Tensor, distance: Tensor, weight: Tensor | None = None) -> Tensor:
+def field_loss(inr: nn.Module, output: Tensor, distance: Tensor) -> Tensor:
     """Return the loss of each INR [n] for outputs [n, m] and true signed distances [n, m] (canonical units).
 
     SDF: mean |output - clip(distance / 0.1, -1, 1)|. Occupancy: binary cross-entropy with logits.
-
-    Args:
-        weight: [n, m] factors of the samples; None: all 1.
     """
     if output_kind(inr) == "occupancy":
         inside = (distance < 0).to(output.dtype)
-        error = nn.functional.binary_cross_entropy_with_logits(output, inside, reduction="none")
-    else:
-        error = (output - (distance * GAIN).clamp(-1, 1)).abs()
-    return (error if weight is None else error * weight).mean(dim=-1)
-
-
-def surface_weight(distance: Tensor, band: float, *, far: float = 0.1) -> Tensor:
-    """Return how much samples count by their distance from the surface: far + (1 - far) exp(-|distance| / band).
-
-    Args:
-        distance: of any shape, canonical units.
-        band: canonical units; 0: all count alike.
-        far: weight far from the surface. With 0 the field drifts there and may form a second surface.
-    """
-    if not band:
-        return torch.ones_like(distance)
-    return far + (1 - far) * torch.exp(-distance.abs() / band)
+        return nn.functional.binary_cross_entropy_with_logits(output, inside, reduction="none").mean(dim=-1)
+    return (output - (distance * GAIN).clamp(-1, 1)).abs().mean(dim=-1)
 
 
 def as_distance(inr: nn.Module, output: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from shapegen.config import FitConfig
 from shapegen.errors import TrainingDivergedError
-from shapegen.inr.field import evaluate, field_loss, surface_weight
+from shapegen.inr.field import evaluate, field_loss
 from shapegen.inr.layout import parameter_layout
 from shapegen.inr.samples import FieldSamples
 from shapegen.store import derived_seed
@@ -28,7 +28,7 @@ class FitSettings:
         points: samples for each shape and step.
         learning_rate: peak of a short warm-up and a cosine decay to zero (Adam).
         memory: Adam's beta2. Long fits from a good start bear high rates better with 0.999.
-        band: canonical units; samples count by their distance from the surface (`shapegen.inr.field.surface_weight`).
+        band: canonical units; samples near the surface are drawn most (`FieldSamples.near_surface`). 0: all alike.
         batch: shapes fitted at the same time; bounds the memory, does not change the result of a shape. None: 64, on a
             CPU 4, whose activations stay in its cache (1.4 times less time than 16).
     """
@@ -108,6 +108,10 @@ def fit_weights(
 
 def _fit_batch(inr: nn.Module, start: Tensor, samples: FieldSamples, settings: FitSettings, seed: int) -> Tensor:
     layout = parameter_layout(inr)
+    if settings.band:
+        samples = samples.near_surface(
+            settings.band, torch.Generator().manual_seed(derived_seed(seed, "fit", "near surface"))
+        )
     weights = start.detach().clone().requires_grad_(True)
     betas = (0.9, settings.memory)
     optimiser = torch.optim.Adam([weights], lr=settings.learning_rate, betas=betas, fused=weights.is_cuda)
@@ -116,7 +120,7 @@ def _fit_batch(inr: nn.Module, start: Tensor, samples: FieldSamples, settings: F
         points, distances = samples.draw(settings.points, generator)
         optimiser.param_groups[0]["lr"] = settings.learning_rate * warmup_cosine(step, settings.steps)
         output = evaluate(inr, weights, points, layout=layout)
-        losses = field_loss(inr, output, distances, surface_weight(distances, settings.band))
+        losses = field_loss(inr, output, distances)
         if not losses.isfinite().all():
             raise TrainingDivergedError(
                 f"fitting an INR: the loss is not finite at step {step + 1} of {settings.steps}; lower learning_rate",

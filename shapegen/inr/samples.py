@@ -19,6 +19,11 @@ _SAMPLE = 16
 """Bytes: three coordinates and a distance."""
 
 
+FAR = 0.1
+"""How often samples far from the surface are drawn, where those on it are drawn once. Never, and the field drifts there
+and may form a second surface."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FieldSamples:
     """Points [n, m, 3] in the canonical cube and signed distances [n, m] of n shapes; rows are in random order."""
@@ -55,6 +60,24 @@ class FieldSamples:
 
     def select(self, index: slice) -> FieldSamples:
         return FieldSamples(self.points[index], self.distances[index])
+
+    def near_surface(self, band: float, generator: torch.Generator) -> FieldSamples:
+        """Draw as many rows of each shape, in proportion to FAR + (1 - FAR) exp(-|distance| / band).
+
+        By stratified resampling (Kitagawa, J. Comput. Graph. Stat. 5, 1996), from the same random numbers for all,
+        so that the rows of a shape do not depend on the other shapes.
+
+        Args:
+            band: canonical units.
+            generator: of the random numbers, on the CPU.
+        """
+        count = self.distances.shape[1]
+        strata = torch.randperm(count, generator=generator)
+        places = ((strata + torch.rand(count, generator=generator, dtype=torch.float64)) / count).to(self.device)
+        chance = FAR + (1 - FAR) * torch.exp(-self.distances.abs() / band)
+        total = chance.double().cumsum(dim=1)
+        rows = torch.searchsorted(total / total[:, -1:], places.repeat(len(self), 1), right=True).clamp_max(count - 1)
+        return FieldSamples(self.points.gather(1, rows[..., None].expand(-1, -1, 3)), self.distances.gather(1, rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shapegen.curation.examine import META, PROBE, SURFACE, cached
-from shapegen.data.align import Probe, align, in_mean
+from shapegen.curation.examine import META, SURFACE, cached, cached_probe
+from shapegen.data.align import align, in_mean
 from shapegen.data.align_to import align_to
 from shapegen.data.placement import Placement
 from shapegen.data.population import Population, Shape, Split
@@ -97,7 +97,7 @@ def compute(run: Run, folder: Path) -> None:
     items = [*read, *helping]
     # a cut organ's place in the frame is a guess: it has no part in the mean, nor in the size of the cube
     training = [splits.get(item.id) == "train" for item in items]
-    probes = [_probe(cache, item, shown) for item, shown in zip(items, in_mean(training), strict=True)]
+    probes = [cached_probe(cache, item, whole=shown) for item, shown in zip(items, in_mean(training), strict=True)]
     ids, rigid = [item.id for item in items], run.config.prepare.align
     start = starting_point(run)
     if start is None:
@@ -149,12 +149,6 @@ def _read_share(run: Run, organ: Organ, folder: Path, cache: Path) -> None:
     mine = us.share(items)
     read_ahead(run, organ, mine, cache=cache, workers=worker_count(run.config.prepare.workers, len(mine)))
     us.wait()
-
-
-def _probe(cache: Path, item: Item, whole: bool) -> Probe:
-    """Read a probe, without its field unless that is needed: the fields of very many shapes do not fit into memory."""
-    found = Probe.from_arrays(read_arrays(cache / f"{item.fingerprint}{PROBE}"))
-    return found if whole else replace(found, field=found.field[:0].copy())  # a view would hold all of it
 
 
 def split_items(items: Sequence[Item], config: SplitConfig) -> dict[str, Split]:
