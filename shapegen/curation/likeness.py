@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shapegen.data.align import REACH, Probe
 from shapegen.data.placement import Placement
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NODES = 40
 """Of the lattice along each axis: steps of 0.09 of the root of the volume, 10 mm for a liver. The fields are signed
@@ -27,13 +32,11 @@ def occupancy(field: NDArray[np.float32], probe: Probe, placement: Placement) ->
     """
     import torch
 
-    axis = torch.linspace(-REACH, REACH, NODES)
-    grid = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(1, 1, 1, -1, 3)
     step = 2 * REACH / (NODES - 1)
     rotation = torch.as_tensor(placement.rotation, dtype=torch.float32)
     shift = torch.as_tensor((probe.centre - placement.centre) / probe.unit_mm, dtype=torch.float32)
     # canonical lattice point g of unit volume to the probe's own frame: y = A^T g - (centre' shift)
-    own = (grid @ rotation - shift) / REACH
+    own = (_lattice() @ rotation - shift) / REACH
     values = torch.nn.functional.grid_sample(
         torch.as_tensor(field, dtype=torch.float32)[None, None],
         own.flip(-1),
@@ -43,6 +46,15 @@ def occupancy(field: NDArray[np.float32], probe: Probe, placement: Placement) ->
     )
     filled: NDArray[np.float32] = (0.5 - values.flatten() / step).clamp(0, 1).numpy()
     return filled
+
+
+@cache
+def _lattice() -> Tensor:
+    """Return the nodes [1, 1, 1, cells, 3] of the lattice."""
+    import torch
+
+    axis = torch.linspace(-REACH, REACH, NODES)
+    return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(1, 1, 1, -1, 3)
 
 
 def overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,7 @@ def relate(
     def field_of(number: int) -> NDArray[np.float32]:
         return everything[number].field if field is None or number >= count else field(number)
 
+    @lru_cache(maxsize=2)  # the pairs of one shape follow each other
     def cells(number: int) -> NDArray[np.float32]:
         return occupancy(field_of(number), everything[number], placements[number])
 

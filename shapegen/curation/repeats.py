@@ -77,15 +77,14 @@ def same_organs(
     """
     import torch
 
+    def apart(i: int, j: int) -> float:
+        start = torch.as_tensor(placements[j].rotation.T @ placements[i].rotation, dtype=torch.float32)
+        points = torch.as_tensor(probes[i].points, dtype=torch.float32)
+        return float(fit_pose(torch.as_tensor(field(j)), points[None], start[None])[2][0])
+
     found = []
     for a, b in pairs:
-        apart = []
-        for i, j in ((a, b), (b, a)):
-            start = torch.as_tensor(placements[j].rotation.T @ placements[i].rotation, dtype=torch.float32)
-            points = torch.as_tensor(probes[i].points, dtype=torch.float32)
-            energy = fit_pose(torch.as_tensor(field(j)), points[None], start[None])[2]
-            apart.append(float(energy[0]))
         # Volumes may differ: the shapes were scaled to one volume before, as the liver swells and shrinks.
-        if max(apart) < SAME:
-            found.append((a, b, max(apart) * max(probes[a].unit_mm, probes[b].unit_mm)))
+        if (forth := apart(a, b)) < SAME and (back := apart(b, a)) < SAME:
+            found.append((a, b, max(forth, back) * max(probes[a].unit_mm, probes[b].unit_mm)))
     return found
