@@ -79,6 +79,7 @@ def draw(
             codes, scales = generator.codes(count, seed=seed, progress=advance)
         samples = generator.mesh(codes, scales, resolution=resolution, seed=seed)
     _remove_earlier(out)
+    write_tensors(out / CODES, {"codes": codes, "scales": scales})
     with run.progress("meshing samples", len(numbers)) as advance:
         rows, weights = write_samples(
             run,
@@ -96,14 +97,15 @@ def draw(
     if pretrained:
         known = ("made_by", "licence", "sha256")
         asked["pretrained"] = {key: pretrained.facts[key] for key in known if key in pretrained.facts}
-    write_tensors(out / CODES, {"codes": codes, "scales": scales})
     return write_result(run, out, generator, torch.stack(weights), rows, seed=seed, more=asked)
 
 
 def _remove_earlier(out: Path) -> None:
-    """Remove the meshes and parts of an earlier draw into this folder: its list and codes are replaced, and nobody
-    could tell which mesh is of which draw."""
-    if (out / "samples.json").exists():
+    """Remove the list, meshes and parts of an earlier draw into this folder, finished or not: nobody could tell which
+    mesh is of which draw. The list goes first, so that it never names what another draw made."""
+    listed = out / "samples.json"
+    if listed.exists() or (out / CODES).exists():
+        listed.unlink(missing_ok=True)
         for path in (*out.glob("meshes/sample-[0-9]*.*"), *out.glob("parts/sample-[0-9]*.*")):
             path.unlink()
 

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -21,6 +23,8 @@ from shapegen.store import read_tensors
 LAUNCH = "torchrun:2,restarts=1"
 TOLERANCE = 1e-4
 """Of every tensor, relative to its largest entry: what the order of sums changes in the 40 steps of `micro`."""
+TRIALS = 24
+"""Of the bench, with a whole and with a divided denoiser each."""
 STAGES = ["prepare", "fit", "train", "sample", "evaluate"]
 
 
@@ -35,11 +39,15 @@ def reference(tmp_path_factory):
 class Launched:
     """`shapegen run --launch` with the preset `micro`, in a process of its own."""
 
-    def __init__(self, out: Path, launch: str = LAUNCH) -> None:
+    def __init__(
+        self, out: Path, launch: str = LAUNCH, *more: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         command = [sys.executable, "-m", "shapegen", "run", "--organ", "liver", "--preset", "micro", "--out", str(out)]
         self.log = out.with_name("log")
         with self.log.open("w") as log:
-            self.process = subprocess.Popen([*command, "--launch", launch], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*command, "--launch", launch, *more], stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+            )
 
     def workers(self) -> list[int]:
         """Return the processes that share the run."""
@@ -108,6 +116,47 @@ def test_a_process_killed_in_a_stage_is_survived(reference, tmp_path, stage, whi
     assert f"{stage}: goes on from where it was interrupted" in said
     assert [path for path, at in finished.items() if path.exists() and path.stat().st_mtime_ns != at] == []
     same(out, reference)
+
+
+@pytest.fixture(scope="module")
+def often(tmp_path_factory):
+    """The environment of processes that write a checkpoint at every step."""
+    folder = tmp_path_factory.mktemp("often")
+    (folder / "sitecustomize.py").write_text("from shapegen import checkpoint\n\ncheckpoint.INTERVAL = 0.0\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))}
+
+
+@pytest.fixture(scope="module", params=["false", "true"])
+def uninterrupted(request, often, tmp_path_factory):
+    """A setting of `diffusion.shard`, a run by two processes with it, and how long that took."""
+    out, more = tmp_path_factory.mktemp("two") / "run", ("--set", f"diffusion.shard={request.param}")
+    start = time.monotonic()
+    Launched(out, LAUNCH, *more, environment=often).wait()
+    return more, out, time.monotonic() - start
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_processes_killed_at_random_moments(uninterrupted, often, tmp_path, trial):
+    """One of the two or, one time in four, the one that started them."""
+    more, reference, seconds = uninterrupted
+    random, out = Random(trial), tmp_path / "run"
+    run = Launched(out, "torchrun:2,restarts=3", *more, environment=often)
+    time.sleep(random.uniform(0, seconds))
+    workers = run.workers()
+    if workers and random.random() < 0.75:
+        os.kill(random.choice(workers), signal.SIGKILL)
+    else:
+        run.process.kill()
+        run.process.wait()
+        end = time.monotonic() + 60
+        while any(Path(f"/proc/{worker}").exists() for worker in workers):
+            assert time.monotonic() < end, "processes outlive what started them"
+            time.sleep(0.05)
+        run = Launched(out, LAUNCH, *more, environment=often)
+    run.wait()
+    same(out, reference)
+    shutil.rmtree(out)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from shapegen.discovery import discover
 from shapegen.drawing import draw
 from shapegen.errors import ConfigError, CorruptFileError, StageMissingError
 from shapegen.generator import load_generator
+from shapegen.geometry import export
 from shapegen.geometry.export import read_mesh, write_mesh
 from shapegen.geometry.surface import is_closed, signed_volume
 from shapegen.pretrained import FACTS, TENSORS, freeze, load_pretrained, pretrained_organ
@@ -191,6 +192,26 @@ def test_a_draw_into_a_used_folder_replaces_what_was_drawn_there(installed):
     Path("a/meshes/mine.stl").write_bytes(b"")
     shapegen.sample(organ="liver", n=1, out="a", resolution=24, seed=5, mesh_format="ply")
     assert sorted(path.name for path in Path("a/meshes").iterdir()) == ["mine.stl", "sample-0000.ply"]
+
+
+def test_a_draw_that_was_interrupted_in_a_used_folder_leaves_no_list_of_another(installed, monkeypatch):
+    shapegen.sample(organ="liver", n=1, out="a", resolution=24)
+    write, written = export.write_mesh, []
+
+    def interrupted(path, surface):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, surface)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_mesh", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            shapegen.sample(organ="liver", n=3, out="a", resolution=24, seed=5, mesh_format="ply")
+    assert [path.suffix for path in written] == [".ply", ".ply"]
+    assert not Path("a/samples.json").exists()
+    shapegen.sample(organ="liver", n=1, out="a", resolution=24, seed=5)
+    assert [path.name for path in Path("a/meshes").iterdir()] == ["sample-0000.stl"]
 
 
 @pytest.mark.parametrize(
