@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 DAY = 24 * 60
 """Minutes."""
+NUMBERS = {name: name for name in ("timeout_min", "mem_gb", "cpus_per_task")} | {
+    "signal_delay_s": "slurm_signal_delay_s"
+}
+"""Options of submitit's own that are numbers, and its names for them."""
 OVER = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT"),
@@ -61,18 +65,12 @@ def by_submitit(launch: Launch, work: Work, arguments: tuple[Any, ...], logs: Pa
     except RuntimeError as error:
         raise LaunchError(f"--launch {launch.engine}: SLURM's commands are not on the path of this machine") from error
     executor.update_parameters(nodes=launch.nodes, tasks_per_node=launch.processes, **_parameters(launch))
-    state = ""
     for attempt in range(launch.restarts + 1):
-        if attempt:
-            say(
-                f"job {job.job_id} ended before its time ({state}); it is submitted again "
-                f"({attempt} of at most {launch.restarts} times)"
-            )
         job = _submitted(executor, launch, _Task(work), arguments)
         say(f"job {job.job_id} of {launch.nodes} x {launch.processes} processes; what they say: {job.paths.stderr}")
         tasks = [job.task(rank) for rank in range(launch.nodes * launch.processes)]
         try:
-            state = _wait(job.job_id, tasks) if launch.engine == "slurm" else "a process was killed"
+            state = _wait(job.job_id, tasks) if launch.engine == "slurm" else "FAILED"
             codes = [_code(task) if launch.engine == "local" or _result(task) else BROKEN for task in tasks]
         except KeyboardInterrupt:
             job.cancel(check=False)
@@ -89,6 +87,11 @@ def by_submitit(launch: Launch, work: Work, arguments: tuple[Any, ...], logs: Pa
             return 0
         if state == "CANCELLED":
             raise LaunchError(f"job {job.job_id} was cancelled; run the same command again to go on")
+        if attempt < launch.restarts:
+            say(
+                f"job {job.job_id} ended before its time ({state}); it is submitted again "
+                f"({attempt + 1} of at most {launch.restarts} times)"
+            )
     raise LaunchError(
         f"job {job.job_id} ended before its time ({state}), after {launch.restarts} restarts; see "
         f"{job.paths.stderr}, and run the same command again to go on"
@@ -96,18 +99,21 @@ def by_submitit(launch: Launch, work: Work, arguments: tuple[Any, ...], logs: Pa
 
 
 def _parameters(launch: Launch) -> dict[str, Any]:
-    """Name the options as submitit does; what it has no name for is handed to sbatch as it is."""
-    own = {"timeout_min": "timeout_min", "mem_gb": "mem_gb", "gpus_per_node": "gpus_per_node", "name": "name"} | {
-        "cpus_per_task": "cpus_per_task",
-        "signal_delay_s": "slurm_signal_delay_s",
-    }
+    """Name the options as submitit does; what it has no name for is handed to sbatch as it is.
+
+    Raises:
+        ConfigError: one that has to be a number is none.
+    """
     parameters: dict[str, Any] = {"timeout_min": DAY}
     others: dict[str, Any] = {}
     for option, text in launch.options.items():
-        value: Any = True if text == "true" else int(text) if text.isdecimal() else text
-        (parameters if option in own else others)[own.get(option, option)] = value
-        if own.get(option, "name") not in ("name",) and not isinstance(value, int):
+        if option in NUMBERS and not text.isdecimal():
             raise ConfigError(f"--launch {launch.engine}: {option}={text}: expected a whole number")
+        value: Any = int(text) if text.isdecimal() else True if text == "true" else text
+        if option in (*NUMBERS, "gpus_per_node", "name"):
+            parameters[NUMBERS.get(option, option)] = value
+        else:
+            others[option] = value
     if cores := parameters.get("cpus_per_task"):
         # from SLURM 22.05 on, srun does not take it over from sbatch
         parameters["slurm_srun_args"] = [f"--cpus-per-task={cores}"]
@@ -140,7 +146,9 @@ def _wait(job: str, tasks: list[Any]) -> str:
         asked, pause = time.monotonic(), min(2 * pause, ASKED[1])
         state, reason = _state(job)
         if state == "PENDING" and reason in HOPELESS:
-            raise ConfigError(f"--launch slurm: job {job} would wait for ever ({reason}): no such nodes in its partition")
+            raise ConfigError(
+                f"--launch slurm: job {job} would wait for ever ({reason}): no such nodes in its partition"
+            )
         if state == "PENDING" and reason not in told | {"None"}:
             say(f"job {job} waits in the queue ({reason})")
             told.add(reason)
@@ -196,7 +204,9 @@ class _Task:
         submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         _find_first(os.environ)
         if (code := self.work(*arguments)) == BROKEN:
-            raise SystemExit(BROKEN)  # without a result, which would stand for this process when the job is queued again
+            raise SystemExit(
+                BROKEN
+            )  # without a result, which would stand for this process when the job is queued again
         return code
 
     def checkpoint(self, *arguments: Any) -> Any:
