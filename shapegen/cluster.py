@@ -21,19 +21,36 @@ if TYPE_CHECKING:
 
 DAY = 24 * 60
 """Minutes."""
-NUMBERS = {name: name for name in ("timeout_min", "mem_gb", "cpus_per_task")} | {
-    "signal_delay_s": "slurm_signal_delay_s"
+NUMBERS = {
+    "timeout_min": "timeout_min",
+    "mem_gb": "mem_gb",
+    "cpus_per_task": "cpus_per_task",
+    "signal_delay_s": "slurm_signal_delay_s",
 }
 """Options of submitit's own that are numbers, and its names for them."""
-OVER = {
-    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
-    *("REVOKED", "TIMEOUT"),
-}
-"""SLURM's states of a job that does not go on."""
 GONE = "UNKNOWN TO SLURM"
 """The state of a job that ended so long ago that SLURM has forgotten it."""
-HOPELESS = {"BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionConfig", "PartitionNodeLimit"} | {
-    "PartitionTimeLimit"
+OVER = {
+    GONE,
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+"""SLURM's states of a job that does not go on."""
+HOPELESS = {
+    "BadConstraints",
+    "InvalidAccount",
+    "InvalidQOS",
+    "PartitionConfig",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
 }
 """SLURM's reasons for which a job would wait until its cluster is another one."""
 ASKED = (2.0, 30.0)
@@ -146,9 +163,7 @@ def _wait(job: str, tasks: list[Any]) -> str:
         asked, pause = time.monotonic(), min(2 * pause, ASKED[1])
         state, reason = _state(job)
         if state == "PENDING" and reason in HOPELESS:
-            raise ConfigError(
-                f"--launch slurm: job {job} would wait for ever ({reason}): no such nodes in its partition"
-            )
+            raise ConfigError(f"--launch slurm: job {job} would wait for ever ({reason}); ask for what the cluster has")
         if state == "PENDING" and reason not in told | {"None"}:
             say(f"job {job} waits in the queue ({reason})")
             told.add(reason)
@@ -204,9 +219,7 @@ class _Task:
         submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         _find_first(os.environ)
         if (code := self.work(*arguments)) == BROKEN:
-            raise SystemExit(
-                BROKEN
-            )  # without a result, which would stand for this process when the job is queued again
+            raise SystemExit(BROKEN)  # without a result, which would count as this process's when the job goes on
         return code
 
     def checkpoint(self, *arguments: Any) -> Any:
