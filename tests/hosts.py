@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ class Hosts:
 
 @contextmanager
 def network(folder: Path, count: int) -> Iterator[Hosts]:
-    """Make hosts, and remove them; what runs on them then loses its network.
+    """Make hosts, and remove them with what still runs on them.
 
     Skipped where this process may not make any.
     """
@@ -53,7 +54,7 @@ def network(folder: Path, count: int) -> Iterator[Hosts]:
                 _ip("netns", "add", name)
             except (OSError, subprocess.CalledProcessError):
                 pytest.skip("no right to make network namespaces")
-            stack.callback(_ip, "netns", "delete", name)
+            stack.callback(_remove, name)
             _ip("-n", name, "link", "set", "lo", "up")
         switch, *others = names
         _ip("-n", switch, "link", "add", "switch", "type", "bridge")
@@ -66,5 +67,12 @@ def network(folder: Path, count: int) -> Iterator[Hosts]:
         yield Hosts(names, folder)
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def _remove(name: str) -> None:
+    for process in _ip("netns", "pids", name).split():
+        with suppress(ProcessLookupError):
+            os.kill(int(process), signal.SIGKILL)
+    _ip("netns", "delete", name)
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
