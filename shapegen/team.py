@@ -7,6 +7,7 @@ items and of its training batches. Items go through the files that resuming uses
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,7 +219,8 @@ def _noticing() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # gloo's text begins with a place in its sources and ends with advice and a wish
+        reason = re.sub(r"\[/[^]]*\] ", "", str(error).splitlines()[0]).partition(". This is typically")[0]
         raise TeamBrokenError(
-            f"another process of this run has ended or is out of reach ({str(error).splitlines()[0]}); "
-            "run the same command again to go on"
+            f"another process of this run has ended or is out of reach ({reason}); run the same command again to go on"
         ) from error
