@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from shapegen.apart import end_with_parent
-from shapegen.errors import ConfigError, LaunchError, MissingLibraryError
+from shapegen.errors import ConfigError, LaunchError
 from shapegen.parallel import threads_of_children
 from shapegen.progress import say
 from shapegen.team import BROKEN, cores
@@ -26,8 +26,6 @@ Work = Callable[..., int]
 SPEC = re.compile(
     r"(?P<engine>torchrun|slurm|local):(?:(?P<nodes>[1-9]\d*)x)?(?P<processes>[1-9]\d*)(?P<rest>(?:,.*)?)"
 )
-DAY = 24 * 60
-"""Minutes."""
 LOGS = ".launch"
 """In the run folder: submitit's files."""
 
@@ -90,12 +88,15 @@ def start(launch: Launch, work: Work, *arguments: Any, folder: Path) -> int:
         folder: the run's, where submitit's files go.
 
     Raises:
-        LaunchError: they ended more often than `launch.restarts` allows, or could not be started.
+        ConfigError: the scheduler cannot give what is asked for.
+        LaunchError: they ended more often than `launch.restarts` allows, were cancelled, or could not be started.
         MissingLibraryError: submitit is wanted and not there.
     """
     if launch.engine == "torchrun":
         return _by_torchrun(launch, work, arguments)
-    return _by_submitit(launch, work, arguments, folder / LOGS)
+    from shapegen.cluster import by_submitit
+
+    return by_submitit(launch, work, arguments, folder / LOGS)
 
 
 def _by_torchrun(launch: Launch, work: Work, arguments: tuple[Any, ...]) -> int:
@@ -140,67 +141,3 @@ def _process(work: Work, arguments: tuple[Any, ...]) -> int:
     if (code := work(*arguments)) == BROKEN:
         raise SystemExit(BROKEN)
     return code
-
-
-def _by_submitit(launch: Launch, work: Work, arguments: tuple[Any, ...], logs: Path) -> int:
-    try:
-        import submitit
-    except ImportError as error:
-        raise MissingLibraryError("submitit", "pip install 'shapegen[slurm]'", error, ("--launch slurm",)) from error
-
-    executor = submitit.AutoExecutor(folder=logs, cluster=launch.engine)
-    options = {_named(name): int(value) if value.isdecimal() else value for name, value in launch.options.items()}
-    try:
-        executor.update_parameters(
-            nodes=launch.nodes, tasks_per_node=launch.processes, **{"timeout_min": DAY, **options}
-        )
-    except (TypeError, ValueError, NameError) as error:
-        raise ConfigError(f"--launch {launch.engine}: {error}") from error
-    for attempt in range(launch.restarts + 1):
-        if attempt:
-            say(f"a process ended before its time; the job is submitted again ({attempt} of at most {launch.restarts})")
-        job = executor.submit(_Task(work), *arguments)
-        say(f"job {job.job_id} of {launch.nodes} x {launch.processes} processes; what they say: {job.paths.stderr}")
-        codes = [_code(job.task(rank)) for rank in range(launch.nodes * launch.processes)]
-        # what one of them says for certain counts, whatever became of those that waited for it
-        if certain := [code for code in codes if code not in (0, BROKEN)]:
-            return max(certain)
-        if BROKEN not in codes:
-            return 0
-    raise LaunchError(
-        f"job {job.job_id} ended before its time, after {launch.restarts} restarts; see {job.paths.stderr}, and run "
-        "the same command again to go on"
-    )
-
-
-def _code(task: Any) -> int:
-    import submitit
-
-    try:
-        return int(task.result())
-    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError):
-        return BROKEN
-
-
-def _named(option: str) -> str:
-    """Name an option as submitit does: its own, or the scheduler's with that one's name before it."""
-    general = ("timeout_min", "mem_gb", "gpus_per_node", "cpus_per_task", "name")
-    return option if option in general else f"slurm_{option}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One of submitit's processes; where the scheduler takes the machine away, the job is queued again and goes on."""
-
-    work: Work
-
-    def __call__(self, *arguments: Any) -> int:
-        import submitit
-
-        submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        return self.work(*arguments)
-
-    def checkpoint(self, *arguments: Any) -> Any:
-        import submitit
-
-        return submitit.helpers.DelayedSubmission(self, *arguments)

@@ -7,15 +7,17 @@ items and of its training batches. Items go through the files that resuming uses
 from __future__ import annotations
 
 import os
-import socket
-import stat
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shapegen.connections import choose_interface, hang_up, limit_silence, sockets
 from shapegen.errors import TeamBrokenError
+from shapegen.meeting import MEETING, meet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=14)
-"""How long one process waits for another: a stage's work may take days, and one that ends is noticed at once."""
+"""How long one process waits for another: a stage's work may take days, and one that ends is noticed at once,
+one whose host is lost after `shapegen.connections.SILENCE`."""
 BROKEN = 75
 """Exit code of a process whose team broke: all are to be started again (EX_TEMPFAIL of BSD's sysexits)."""
 _OVER = "over"
@@ -137,9 +140,12 @@ def sharing(wanted: bool) -> Iterator[bool]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use: those of the machine, divided by the processes launched on it."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """Return how many cores this process may use: those of the machine, or of the job there, divided by the processes
+    launched on it; not more than it is bound to."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # SLURM may bind a process to its share already: that is not to be divided again
+    there = int(os.environ.get("SLURM_CPUS_ON_NODE", bound))
+    return max(1, min(bound, there // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
@@ -155,7 +161,7 @@ def joined() -> Iterator[Team]:
     that is killed is an error in all that are left.
 
     Raises:
-        TeamBrokenError: another process ended without a word, such as by kill -9.
+        TeamBrokenError: another process ended without a word, such as by kill -9, or its host is out of reach.
     """
     global _member
     if not is_launched():
@@ -167,17 +173,23 @@ def joined() -> Iterator[Team]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    with _noticing():
-        store, rank, size = next(torch.distributed.rendezvous("env://", timeout=PATIENCE))
-        # torchrun keeps its store when it starts all again: what the ended ones left there would be taken for theirs
-        attempt = f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-        store = torch.distributed.PrefixStore(attempt, store)
-        others = _sockets()
-        torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    before = sockets()
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    try:
+        with _noticing():
+            store = meet(rank, size)
+            choose_interface(store, rank, size)
+            others = sockets()
+            torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=MEETING)
+    except TeamBrokenError as error:
+        sys.stderr.write(f"process {rank} of {size}: {error}\n")  # what starts all of them again does so without a word
+        raise
     _member, connections = Team(rank, size), set[int]()
     try:
         _member.wait()  # connects all: the end of a process is noticed by those that it is connected with
-        connections = _sockets() - others
+        torch.distributed.distributed_c10d._set_pg_timeout(PATIENCE)
+        connections = sockets() - others
+        limit_silence(sockets() - before)
         yield _member
         _member.wait()
     except TeamBrokenError:
@@ -190,31 +202,7 @@ def joined() -> Iterator[Team]:
     finally:
         _member = ALONE
         torch.distributed.destroy_process_group()
-        _hang_up(connections)
-
-
-def _sockets() -> set[int]:
-    """Return the file descriptors of this process that are sockets; none where the system does not list them."""
-    try:
-        return {fd for fd in map(int, os.listdir("/dev/fd")) if _is_socket(fd)}
-    except OSError:
-        return set()
-
-
-def _is_socket(fd: int) -> bool:
-    try:
-        return stat.S_ISSOCK(os.fstat(fd).st_mode)
-    except OSError:  # closed since it was listed
-        return False
-
-
-def _hang_up(connections: set[int]) -> None:
-    """Shut connections down that are still open: torch sometimes keeps those of a destroyed group, and others who wait
-    for this process would never learn that it has left."""
-    for fd in connections & _sockets():
-        with suppress(OSError), socket.socket(fileno=os.dup(fd)) as connection:
-            if not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):  # one that listens is nobody's
-                connection.shutdown(socket.SHUT_RDWR)
+        hang_up(connections)
 
 
 def _is_over(store: Any) -> bool:
@@ -231,6 +219,8 @@ def _noticing() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # gloo's text begins with a place in its sources and ends with advice and a wish
+        reason = re.sub(r"\[/[^]]*\] ", "", str(error).splitlines()[0]).partition(". This is typically")[0]
         raise TeamBrokenError(
-            f"another process of this run has ended ({str(error).splitlines()[0]}); run the same command again to go on"
+            f"another process of this run has ended or is out of reach ({reason}); run the same command again to go on"
         ) from error

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from shapegen import connections
 from shapegen.diffusion import sharding
 from shapegen.diffusion.accumulation import Accumulation
 from shapegen.diffusion.edm import EDM
@@ -151,4 +154,18 @@ def end_early(folder: Path, how: str) -> int:
     except TeamBrokenError:
         return BROKEN
     (folder / f"ended-{us.rank}").touch()
+    return 0
+
+
+def lose(folder: Path) -> int:
+    """Let the first process wait for the second, which does nothing, with little patience for a silent host."""
+    connections.SILENCE = timedelta(seconds=3)
+    try:
+        with joined() as us, together():
+            if us.rank == 1:
+                (folder / "together").touch()
+                time.sleep(120)
+            us.wait()
+    except TeamBrokenError:
+        return BROKEN
     return 0

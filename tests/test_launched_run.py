@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,14 +14,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-import torch
 
 from faults import begun, children, finish
-from shapegen.store import read_tensors
+from launched import files, same
 
 LAUNCH = "torchrun:2,restarts=1"
-TOLERANCE = 1e-4
-"""Of every tensor, relative to its largest entry: what the order of sums changes in the 40 steps of `micro`."""
 TRIALS = 24
 """Of the bench, with a whole and with a divided denoiser each."""
 STAGES = ["prepare", "fit", "train", "sample", "evaluate"]
@@ -58,28 +54,6 @@ class Launched:
         """Return what was said by a run that has to succeed."""
         assert self.process.wait(1200) == 0, self.log.read_text()
         return self.log.read_text()
-
-
-def files(run: Path) -> list[str]:
-    """Return what a run holds; not the page's thinned meshes, which are kept by the last digits of what they show."""
-    found = (path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file() and path.name != "lock")
-    return sorted(name for name in found if not name.startswith("cache/viewer/"))
-
-
-def same(out: Path, reference: Path) -> None:
-    """The same files, with the same numbers but for rounding."""
-    assert [name for name in files(out) if not name.startswith(".")] == files(reference)
-    for name in files(reference):
-        if name.endswith(".safetensors") and name.startswith(("fit", "train", "sample")):
-            ours, theirs = read_tensors(out / name), read_tensors(reference / name)
-            for key in theirs if "reconstructions" not in name else ():
-                expected = theirs[key].float()
-                assert (ours[key].float() - expected).abs().max() <= TOLERANCE * expected.abs().max(), f"{name}: {key}"
-    numbers = [json.loads((run / "evaluate" / "metrics.json").read_text()) for run in (out, reference)]
-    measured = [
-        [value["mean"] for row in found["reconstruction"] for value in row["metrics"].values()] for found in numbers
-    ]
-    torch.testing.assert_close(*map(torch.tensor, measured), rtol=1e-2, atol=1e-3)
 
 
 def test_two_processes_make_the_run_of_one(reference, tmp_path):

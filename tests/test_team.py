@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import team_work
-from shapegen.errors import ConfigError, LaunchError
+from shapegen.errors import ConfigError, LaunchError, TeamBrokenError
 from shapegen.launch import Launch, read_launch, start
 from shapegen.store import read_tensors
-from shapegen.team import Team, is_launched, leads, team, together
+from shapegen.team import Team, _noticing, is_launched, leads, team, together
 
 TOLERANCE = 1e-5
 """Of gradients, relative to the largest of a tensor: what the order of a sum in float32 can change."""
@@ -126,6 +126,13 @@ def test_a_process_that_is_killed_is_started_again_with_the_others(tmp_path):
 def test_a_process_that_is_killed_again_and_again_is_one_line(tmp_path):
     with pytest.raises(LaunchError, match="after 1 restarts of all 2; run the same command again to go on"):
         launched(team_work.end_early, tmp_path, "always killed", folder=tmp_path)
+
+
+def test_what_gloo_says_of_a_lost_process_is_told_without_its_sources():
+    said = "[/build/gloo/transport/tcp/pair.cc:537] Read error [10.0.0.1]:58752: No route to host. This is typically a"
+    expected = r"out of reach \(Read error \[10.0.0.1\]:58752: No route to host\); run the same command again to go on"
+    with pytest.raises(TeamBrokenError, match=expected), _noticing():
+        raise RuntimeError(f"{said} wish\nand more")
 
 
 def test_an_error_of_one_ends_all_and_starts_none_again(tmp_path):
