@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
+import pickle
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
 
 from shapegen.apart import end_with_parent
 from shapegen.errors import UnusableItemError
@@ -30,6 +34,8 @@ THREADS = (
 KEPT = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**30))
 """Let glibc keep the memory of arrays up to 1 GiB for the next ones; other libraries do not heed it. To get it from the
 system each time is a tenth of the time of reading label maps; keeping it adds a tenth to a process's memory."""
+
+_SPAWNING = threading.Lock()
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Not the item's fault."""
@@ -58,7 +64,8 @@ def worker_count(wanted: int, items: int) -> int:
 def each(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Iterator[Outcome[R]]:
     """Call a function on every item, in spawned processes with one thread each; yields in order of completion.
 
-    With one worker everything happens in this process.
+    With one worker everything happens in this process. A script that calls this, or what leads here, needs no
+    `if __name__ == "__main__"`, unless the function or the items are made of what the script itself defines.
 
     Args:
         function: of a module, so that it can be sent to a process; its result is pickled.
@@ -72,15 +79,15 @@ def each(function: Callable[[T], R], items: Sequence[T], *, workers: int) -> Ite
         for index, item in enumerate(items):
             yield _guarded(function, index, item)
         return
-    pending = list(range(len(items)))
+    pending, script = list(range(len(items))), b"__main__" in pickle.dumps((function, items[0]))
     while pending:
         suspects: list[int] = []
-        with _pool(workers) as pool:
+        with _pool(workers, script=script) as pool:
             yield from _drain(pool, function, items, pending=pending, suspects=suspects, width=workers)
         # One of those under way killed its process. Each is tried alone, and convicted if it does so again.
         for index in suspects:
             pending.remove(index)
-            with _pool(1) as pool:
+            with _pool(1, script=script) as pool:
                 try:
                     yield pool.submit(_guarded, function, index, items[index]).result()
                 except BrokenProcessPool:
@@ -135,11 +142,35 @@ def _guarded(function: Callable[[T], R], index: int, item: T) -> Outcome[R]:
         return Outcome(index, None, f"{type(error).__name__}: {error}")
 
 
+class _Process(SpawnProcess):
+    """A spawned process that does not run the script that started it, as one does otherwise: a script without
+    `if __name__ == "__main__"` would begin anew in it."""
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 (multiprocessing's name)
+        script = vars(sys.modules["__main__"])
+        with _SPAWNING:
+            hidden: dict[str, Any] = {name: script[name] for name in ("__file__", "__spec__") if name in script}
+            script.update(dict.fromkeys(hidden))
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                script.update(hidden)
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork."""
+def _pool(workers: int, *, script: bool) -> Iterator[ProcessPoolExecutor]:
+    """A pool of spawned processes that see one thread each; spawned, because torch and OpenMP do not survive a fork.
+
+    Args:
+        script: they need what the program's main module defines, and import it.
+    """
     with threads_of_children(1), _environment({name: os.environ.get(name, kept) for name, kept in KEPT.items()}):
-        context = multiprocessing.get_context("spawn")
+        context = SpawnContext() if script else _Context()
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
         try:
             yield pool

@@ -3,6 +3,9 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
@@ -79,3 +82,36 @@ def test_no_more_workers_than_items():
     assert worker_count(2, 100) == 2
     assert 1 <= worker_count(0, 100) <= (os.cpu_count() or 1)
     assert worker_count(0, 0) == 1
+
+
+def said(tmp_path, script):
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    return subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    script = """
+        import os, sys
+        from shapegen.parallel import each
+        print("began")
+        print(*sorted(each(os.path.basename, ["a/b", "c/d"], workers=2), key=lambda found: found.index))
+        print(__file__, __spec__)
+    """
+    found = " ".join(said(tmp_path, script))
+    assert found.count("began") == 1
+    assert "result='b', reason=''" in found
+    assert "result='d', reason=''" in found
+    assert found.endswith("script.py None")
+
+
+def test_what_a_guarded_script_defines_goes_to_the_processes(tmp_path):
+    script = """
+        from shapegen.parallel import each
+        def double(item):
+            return 2 * item
+        if __name__ == "__main__":
+            print(*sorted(found.result for found in each(double, [1, 2, 3], workers=2)))
+    """
+    assert said(tmp_path, script) == ["2", "4", "6"]
