@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -190,7 +190,8 @@ def joined() -> Iterator[Team]:
         torch.distributed.distributed_c10d._set_pg_timeout(PATIENCE)
         connections = sockets() - others
         limit_silence(sockets() - before)
-        yield _member
+        with _noticing(_of_collective):  # a divided network asks the others without us
+            yield _member
         _member.wait()
     except TeamBrokenError:
         if not _is_over(store):
@@ -213,12 +214,25 @@ def _is_over(store: Any) -> bool:
         return False
 
 
+def _of_collective(error: RuntimeError) -> bool:
+    """Whether torch raised it because it could not reach another process."""
+    import torch.distributed
+
+    return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)
+
+
 @contextmanager
-def _noticing() -> Iterator[None]:
-    """Turn what torch raises when a process of the team is gone into our error."""
+def _noticing(is_it: Callable[[RuntimeError], bool] = lambda error: True) -> Iterator[None]:
+    """Turn what torch raises when a process of the team is gone into our error.
+
+    Args:
+        is_it: tells such an error from others.
+    """
     try:
         yield
     except RuntimeError as error:
+        if not is_it(error):
+            raise
         # gloo's text begins with a place in its sources and ends with advice and a wish
         reason = re.sub(r"\[/[^]]*\] ", "", str(error).splitlines()[0]).partition(". This is typically")[0]
         raise TeamBrokenError(

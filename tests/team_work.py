@@ -157,6 +157,24 @@ def end_early(folder: Path, how: str) -> int:
     return 0
 
 
+def hang_up(folder: Path) -> int:
+    """Let the second process leave without a word while the first asks for it as a divided network does: not by us."""
+    try:
+        with joined() as us:
+            if us.rank == 1:
+                connections.hang_up(connections.sockets())
+                while not (folder / "noticed").exists():
+                    time.sleep(0.05)
+                raise TeamBrokenError("left")
+            torch.distributed.all_reduce(torch.zeros(3))
+    except TeamBrokenError as error:
+        if us.rank == 0:
+            (folder / "noticed").write_text(str(error))
+    except RuntimeError as error:
+        (folder / "noticed").write_text(f"raw: {error}")
+    return 0
+
+
 def lose(folder: Path) -> int:
     """Let the first process wait for the second, which does nothing, with little patience for a silent host."""
     connections.SILENCE = timedelta(seconds=3)

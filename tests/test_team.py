@@ -12,7 +12,7 @@ import team_work
 from shapegen.errors import ConfigError, LaunchError, TeamBrokenError
 from shapegen.launch import Launch, read_launch, start
 from shapegen.store import read_tensors
-from shapegen.team import Team, _noticing, is_launched, leads, team, together
+from shapegen.team import Team, _noticing, _of_collective, is_launched, leads, team, together
 
 TOLERANCE = 1e-5
 """Of gradients, relative to the largest of a tensor: what the order of a sum in float32 can change."""
@@ -126,6 +126,16 @@ def test_a_process_that_is_killed_is_started_again_with_the_others(tmp_path):
 def test_a_process_that_is_killed_again_and_again_is_one_line(tmp_path):
     with pytest.raises(LaunchError, match="after 1 restarts of all 2; run the same command again to go on"):
         launched(team_work.end_early, tmp_path, "always killed", folder=tmp_path)
+
+
+def test_a_process_that_is_missed_by_torch_itself_breaks_the_team(tmp_path):
+    assert launched(team_work.hang_up, tmp_path, folder=tmp_path) == 0
+    assert (tmp_path / "noticed").read_text().startswith("another process of this run has ended or is out of reach (")
+
+
+def test_other_errors_of_torch_are_none_of_the_team():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), _noticing(_of_collective):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
 def test_what_gloo_says_of_a_lost_process_is_told_without_its_sources():
