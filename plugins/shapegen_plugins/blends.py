@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shapegen.data.population import Shape
-from shapegen.inr.field import GAIN, TRUNCATION, evaluate
+from shapegen.inr.field import GAIN, TRUNCATION
 from shapegen.inr.samples import FieldSamples, StoredSamples
 from shapegen.parallel import each, worker_count
 from shapegen.store import derived_seed
 from shapegen.team import team
-from shapegen_plugins.sdf_grid import SdfGrid, truncated_distance
+from shapegen_plugins.sdf_grid import trilinear, truncated_distance
 
 RESOLUTION = 40
 """Lattice points along each axis; between them a distance is off by about 0.002 of the cube near a liver's surface."""
@@ -29,8 +29,6 @@ _A_PROCESS = 24
 """Lattices that are worth the start of a process; libigl holds Python's lock, so that threads would wait."""
 _TOGETHER = 512
 """Lattices that are held at once beside the parents'."""
-_GRID = SdfGrid(RESOLUTION)
-"""Interpolates lattices; its own values are not used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +82,8 @@ class Blends:
         return torch.cat(rows) if rows else own.new_zeros(0, len(points))
 
     def _interpolate(self, parent: Tensor, points: Tensor) -> Tensor:
-        return evaluate(_GRID, self.lattices[parent].flatten(1), points)
+        resolution = self.lattices.shape[-1]
+        return trilinear(self.lattices.flatten(), resolution, points, parent[:, None] * resolution**3)
 
 
 def make_blends(lattices: Tensor, count: int, *, scale: float, seed: int) -> Blends:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,22 +33,36 @@ class SdfGrid(nn.Module):
 
     def forward(self, xyz: Tensor) -> Tensor:
         """[..., n, 3] in [-0.5, 0.5] -> [..., n]; outside of the cube the nearest point of it counts."""
-        r = self.resolution
-        place = ((xyz + 0.5) * (r - 1)).clamp(0, r - 1)
-        low = place.floor().clamp(max=r - 2)
-        x, y, z = (place - low).unbind(-1)
-        i, j, k = low.long().unbind(-1)
-        flat = self.values.reshape(-1)
-        first = (i * r + j) * r + k
-        result = torch.zeros_like(x)
-        for a, b, c in itertools.product((0, 1), repeat=3):
-            weight = (x if a else 1 - x) * (y if b else 1 - y) * (z if c else 1 - z)
-            result = result + weight * flat[first + (a * r + b) * r + c]
-        return result
+        return trilinear(self.values.reshape(-1), self.resolution, xyz)
 
     def weights_of(self, surface: Surface) -> Tensor:
         """Return the weights [r^3] of a surface in the canonical cube: exact at every lattice point, in under 1 s."""
         return torch.from_numpy(truncated_distance(surface, self.resolution) * GAIN).float().flatten()
+
+
+def trilinear(values: Tensor, resolution: int, points: Tensor, start: Tensor | None = None) -> Tensor:
+    """Interpolate lattices over [-0.5, 0.5]^3 at points; outside of the cube the nearest point of it counts.
+
+    Args:
+        values: [lattices * r^3], axes x, y, z.
+        resolution: r.
+        points: [..., 3].
+        start: [..., or less], where the values of each point's lattice begin; None: there is one.
+
+    Returns:
+        [...]
+    """
+    r = resolution
+    place = ((points + 0.5) * (r - 1)).clamp(0, r - 1)
+    low = place.floor().clamp(max=r - 2)
+    part = place - low
+    x, y, z = torch.stack([1 - part, part], dim=-1).unbind(-2)
+    share = x[..., :, None, None] * y[..., None, :, None] * z[..., None, None, :]
+    i, j, k = low.long().unbind(-1)
+    first = (i * r + j) * r + k + (0 if start is None else start)
+    step = torch.arange(2, device=points.device)
+    corner = (step[:, None, None] * r + step[:, None]) * r + step
+    return (share * values[first[..., None, None, None] + corner]).sum(dim=(-3, -2, -1))
 
 
 def truncated_distance(surface: Surface, resolution: int, *, truncation: float = TRUNCATION) -> NDArray[np.float64]:
