@@ -35,6 +35,11 @@ def reference(cluster, tmp_path_factory):
     return out
 
 
+def _heed_ctrl_c() -> None:
+    """Shells let what they start in the background ignore it, and so may what started the tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Waiting:
     """A command that waits for its job."""
 
@@ -48,6 +53,7 @@ class Waiting:
                 env=cluster.environment,
                 stdout=log,
                 stderr=log,
+                preexec_fn=_heed_ctrl_c,
             )
 
     def until(self, stage: str) -> str:
