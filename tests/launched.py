@@ -1,8 +1,9 @@
-"""Whether a run by several processes ended as one by a single process."""
+"""Runs by several processes: who they are, and whether it ended as one by a single process."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -33,3 +34,16 @@ def same(out: Path, reference: Path) -> None:
         [value["mean"] for row in found["reconstruction"] for value in row["metrics"].values()] for found in numbers
     ]
     torch.testing.assert_close(*map(torch.tensor, measured), rtol=1e-2, atol=1e-3)
+
+
+def process_of(is_it: Callable[[Sequence[str]], bool], variable: str) -> int | None:
+    """Return a process with such a command line and this in its environment, such as "RANK=0"."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            started = (folder / "cmdline").read_text().split("\0")
+            environment = (folder / "environ").read_text().split("\0")
+        except OSError:  # ended since it was listed, or is another user's
+            continue
+        if is_it(started) and variable in environment:
+            return int(folder.name)
+    return None

@@ -14,7 +14,7 @@ import pytest
 import team_work
 from faults import finish
 from hosts import Hosts, network
-from launched import same
+from launched import process_of, same
 
 START = "import sys; from pathlib import Path; import team_work; sys.exit(team_work.lose(Path(sys.argv[1])))"
 
@@ -55,15 +55,9 @@ class Run:
             time.sleep(0.02)
 
     def worker(self, rank: int) -> int:
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                started = (folder / "cmdline").read_text().split("\0")
-                environment = (folder / "environ").read_text().split("\0")
-            except OSError:
-                continue
-            if str(self.out) in started and f"RANK={rank}" in environment:
-                return int(folder.name)
-        raise AssertionError(self.said())
+        found = process_of(lambda started: str(self.out) in started, f"RANK={rank}")
+        assert found is not None, self.said()
+        return found
 
     def wait(self) -> None:
         """Wait for all, which have to succeed."""

@@ -14,7 +14,7 @@ import pytest
 
 from clusters import Slurm, slurm
 from faults import finish
-from launched import same
+from launched import process_of, same
 
 pytestmark = pytest.mark.slow
 
@@ -64,17 +64,11 @@ class Waiting:
 
     def worker(self, rank: int) -> int:
         """Return one of the processes that do the work."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                started = (folder / "cmdline").read_text().split("\0")
-                environment = (folder / "environ").read_text().split("\0")
-            except OSError:
-                continue
-            # srun, which starts the processes, names the same program later on its line
-            is_one = started[2:5] == ["-m", "submitit.core._submit", str(self.logs)]
-            if is_one and f"SLURM_PROCID={rank}" in environment:
-                return int(folder.name)
-        raise AssertionError(self.said())
+        # srun, which starts the processes, names the same program later on its line
+        program = ["-m", "submitit.core._submit", str(self.logs)]
+        found = process_of(lambda started: started[2:5] == program, f"SLURM_PROCID={rank}")
+        assert found is not None, self.said()
+        return found
 
     def wait(self, code: int = 0) -> str:
         """Wait for the end, which has to have this exit code; return what the command said."""
