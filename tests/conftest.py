@@ -15,7 +15,7 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_addoption(parser):
-    parser.addoption("--bench", action="store_true", help="run the benches of hundreds of trials, and nothing else")
+    parser.addoption("--bench", action="store_true", help="run hundreds of trials and clusters, and nothing else")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -68,7 +68,7 @@ class Run:
         return "\n".join(f"== {log.name}\n{log.read_text()}" for log in self.logs)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_two_hosts_make_the_run_of_one_process(two, reference, tmp_path):
     """Though each of them takes its own name for an address that leads nowhere else."""
     run = Run(two, tmp_path / "run")
@@ -76,7 +76,7 @@ def test_two_hosts_make_the_run_of_one_process(two, reference, tmp_path):
     same(tmp_path / "run", reference)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_killed_on_one_host_is_survived(two, reference, tmp_path, rank):
     run = Run(two, tmp_path / "run")
@@ -87,7 +87,7 @@ def test_a_process_killed_on_one_host_is_survived(two, reference, tmp_path, rank
     same(tmp_path / "run", reference)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_a_link_that_is_down_for_some_seconds_is_only_waited_for(two, reference, tmp_path):
     run = Run(two, tmp_path / "run")
     run.until("fit")

@@ -67,7 +67,7 @@ def test_two_processes_make_the_run_of_one(reference, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "which"), [*(pytest.param(s, k % 2, marks=pytest.mark.slow) for k, s in enumerate(STAGES)), ("fit", 0)]
+    ("stage", "which"), [*(pytest.param(s, k % 2, marks=pytest.mark.bench) for k, s in enumerate(STAGES)), ("fit", 0)]
 )
 def test_a_process_killed_in_a_stage_is_survived(reference, tmp_path, stage, which):
     """Whether it is the leader or the other; nothing that was finished before is made again."""

@@ -16,7 +16,7 @@ from clusters import Slurm, slurm
 from faults import finish
 from launched import process_of, same
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.bench
 
 
 @pytest.fixture(scope="module")
