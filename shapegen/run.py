@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shapegen.config import SLOTS, RunConfig, Slot
 from shapegen.configfile import to_yaml
 from shapegen.errors import ConfigError, PluginRaisedError, RunFolderError, ShapegenError, StageMissingError
+from shapegen.evenly import evenly
 from shapegen.lock import Lock
 from shapegen.logs import LogFile
 from shapegen.manifest import CONFIG, FORMAT, MANIFEST, environment, read_config, read_manifest
@@ -168,8 +169,7 @@ class Run:
         scanned once for each run object."""
         if self._scanned is None:
             items, unusable = self.build("organ", self.config.organ).scan(self.config.data)
-            limit = min(self.config.prepare.limit or len(items), len(items))
-            self._scanned = [items[k * len(items) // limit] for k in range(limit)], unusable
+            self._scanned = evenly(items, self.config.prepare.limit or len(items)), unusable
         return self._scanned
 
     def start_trackers(self) -> None:

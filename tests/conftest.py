@@ -33,6 +33,16 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory):
+    """A run by the preset `micro`, by one process and to which nothing happened; to be compared with, not changed."""
+    from faults import finish
+
+    out = tmp_path_factory.mktemp("reference") / "run"
+    finish(out)
+    return out
+
+
 @pytest.fixture
 def one_thread():
     """Sums come out in one order, whatever else the machine does."""

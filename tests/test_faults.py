@@ -21,14 +21,6 @@ TRIALS = 204
 """Of the bench: 34 of each stage."""
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """A run to which nothing happened."""
-    out = tmp_path_factory.mktemp("reference") / "run"
-    finish(out)
-    return out
-
-
 def kill_and_finish(reference, out, trial):
     """One trial: kill -9 once or twice within a stage, then run to the end; return how many kills struck a live run."""
     random = Random(trial)

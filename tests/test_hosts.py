@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import team_work
-from faults import finish
 from hosts import Hosts, network
 from launched import process_of, same
 
@@ -23,14 +22,6 @@ START = "import sys; from pathlib import Path; import team_work; sys.exit(team_w
 def two(tmp_path):
     with network(tmp_path, 2) as hosts:
         yield hosts
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """A run by one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    finish(out)
-    return out
 
 
 class Run:

@@ -15,21 +15,13 @@ from random import Random
 
 import pytest
 
-from faults import begun, children, finish
+from faults import begun, children
 from launched import files, same
 
 LAUNCH = "torchrun:2,restarts=1"
 TRIALS = 24
 """Of the bench, with a whole and with a divided denoiser each."""
 STAGES = ["prepare", "fit", "train", "sample", "evaluate"]
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """A run by one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    finish(out)
-    return out
 
 
 class Launched:

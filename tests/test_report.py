@@ -15,11 +15,12 @@ from reported import EVIL, FakeRun, ellipsoid, finish, finished_run, prepared
 from shapegen.data.placement import Placement
 from shapegen.data.population import Shape, write_surface
 from shapegen.errors import CorruptFileError
+from shapegen.evenly import evenly
 from shapegen.geometry.export import write_mesh
 from shapegen.geometry.surface import signed_volume
 from shapegen.report import viewer
 from shapegen.report.html import Link, listing
-from shapegen.report.material import evenly, gather, population_frame
+from shapegen.report.material import gather, population_frame
 from shapegen.report.packing import pack
 from shapegen.report.summary import summary
 from shapegen.stages.report import compute

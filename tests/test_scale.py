@@ -20,12 +20,12 @@ from shapegen.data import align as aligning
 from shapegen.data.align import align, fit_from, fit_pose, in_mean, probe
 from shapegen.discovery import discover
 from shapegen.estimate import estimate
+from shapegen.evenly import evenly
 from shapegen.inr.samples import StoredSamples, load_samples, training_samples
 from shapegen.memory import COPIES, training_memory
 from shapegen.protocols import Item
 from shapegen.run import Run
 from shapegen.settings import load_config
-from shapegen.stages._sets import spread
 from shapegen.store import write_arrays
 from shapegen_plugins.blends import lattices_of, make_blends, principal_codes
 
@@ -116,7 +116,7 @@ def test_only_the_fields_of_the_mean_are_needed(monkeypatch):
 
 @pytest.mark.parametrize(("count", "most"), [(10, 3), (3, 10), (1000, 999), (5, 5)])
 def test_sets_are_thinned_evenly(count, most):
-    chosen = spread(range(count), most)
+    chosen = evenly(range(count), most)
     assert len(set(chosen)) == min(count, most)
     gaps = np.diff([*chosen, count])
     assert gaps.max() - gaps.min() <= 1

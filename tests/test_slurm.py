@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from clusters import Slurm, slurm
-from faults import finish
 from launched import process_of, same
 
 pytestmark = pytest.mark.bench
@@ -25,14 +24,6 @@ def cluster(tmp_path_factory):
     pytest.importorskip("submitit")
     with slurm(tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def reference(cluster, tmp_path_factory):
-    """A run by one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    finish(out)
-    return out
 
 
 def _heed_ctrl_c() -> None:

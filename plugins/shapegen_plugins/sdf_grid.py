@@ -40,14 +40,14 @@ class SdfGrid(nn.Module):
         return torch.from_numpy(truncated_distance(surface, self.resolution) * GAIN).float().flatten()
 
 
-def trilinear(values: Tensor, resolution: int, points: Tensor, start: Tensor | None = None) -> Tensor:
+def trilinear(values: Tensor, resolution: int, points: Tensor, start: Tensor | int = 0) -> Tensor:
     """Interpolate lattices over [-0.5, 0.5]^3 at points; outside of the cube the nearest point of it counts.
 
     Args:
         values: [lattices * r^3], axes x, y, z.
         resolution: r.
         points: [..., 3].
-        start: [..., or less], where the values of each point's lattice begin; None: there is one.
+        start: [..., or less], where the values of each point's lattice begin.
 
     Returns:
         [...]
@@ -59,7 +59,7 @@ def trilinear(values: Tensor, resolution: int, points: Tensor, start: Tensor | N
     x, y, z = torch.stack([1 - part, part], dim=-1).unbind(-2)
     share = x[..., :, None, None] * y[..., None, :, None] * z[..., None, None, :]
     i, j, k = low.long().unbind(-1)
-    first = (i * r + j) * r + k + (0 if start is None else start)
+    first = (i * r + j) * r + k + start
     step = torch.arange(2, device=points.device)
     corner = (step[:, None, None] * r + step[:, None]) * r + step
     return (share * values[first[..., None, None, None] + corner]).sum(dim=(-3, -2, -1))

@@ -13,6 +13,7 @@ from shapegen.curation import examine
 from shapegen.curation.triage import Classifier, Judgement, Rules, unmended
 from shapegen.curation.verdicts import VERDICTS, Finding, Verdict
 from shapegen.data.same_content import MergedGroups
+from shapegen.evenly import evenly
 
 if TYPE_CHECKING:
     from shapegen.config import CurateConfig
@@ -189,8 +190,8 @@ def _prior(organ: Organ, cache: Path, *, workers: int, progress: Bar) -> list[Pr
         items, _ = copy.copy(organ).scan(())  # a copy, since `scan` leaves its notes in the organ
     except NoUsableDataError:
         return []
-    items = [items[k * len(items) // PRIOR] for k in range(PRIOR)] if len(items) > PRIOR else items
-    found, _ = examine.examine(organ, items, cache=cache, workers=workers, progress=progress, check=False)
+    chosen = evenly(items, PRIOR)
+    found, _ = examine.examine(organ, chosen, cache=cache, workers=workers, progress=progress, check=False)
     return [examine.cached_probe(cache, item) for item in found]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 NODES = 40
 """Of the lattice along each axis: steps of 0.09 of the root of the volume, 10 mm for a liver. The fields are signed
 distances and are softened over a step, so that overlaps are good to 0.01 for all that."""
-BLOCK = 64
-"""Shapes whose cells, 256 kB each, are held at once beside those that all are compared with."""
 
 
 def occupancy(field: NDArray[np.float32], probe: Probe, placement: Placement) -> NDArray[np.float32]:
@@ -57,27 +55,17 @@ def _lattice() -> Tensor:
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(1, 1, 1, -1, 3)
 
 
-def overlaps(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the intersection over union of all pairs, [n, m], from rows of cells: sum of min over sum of max."""
-    used = second.any(axis=0)  # cells that all of the second leave empty, a good half, are in no intersection
-    kept, volume = np.ascontiguousarray(second[:, used]), second.sum(axis=1)
-    result = np.empty((len(first), len(second)))
-    for row, cells in enumerate(first):
-        least = np.minimum(cells[used], kept).sum(axis=1)
-        result[row] = least / np.maximum(cells.sum() + volume - least, 1e-12)
-    return result
-
-
-def overlaps_with(
-    columns: Sequence[int], count: int, cells: Callable[[int], NDArray[np.float32]]
-) -> NDArray[np.float64]:
-    """Return the overlaps [count, columns] of `count` shapes with some of them.
+def overlaps(first: Iterable[NDArray[np.float32]], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the intersection over union of all pairs, [n, m], from rows of cells: sum of min over sum of max.
 
     Args:
-        columns: the shapes that all are compared with, whose cells are held.
-        count: of shapes.
-        cells: returns those of a shape, by its number.
+        first: n rows [cells], of which one at a time is looked at.
+        second: [m, cells].
     """
-    beside = np.stack([cells(number) for number in columns])
-    blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-    return np.concatenate([overlaps(np.stack([cells(number) for number in block]), beside) for block in blocks])
+    used = second.any(axis=0)  # cells that all of the second leave empty, a good half, are in no intersection
+    kept, volume = np.ascontiguousarray(second[:, used]), second.sum(axis=1)
+    rows = []
+    for cells in first:
+        least = np.minimum(cells[used], kept).sum(axis=1)
+        rows.append(least / np.maximum(cells.sum() + volume - least, 1e-12))
+    return np.array(rows, dtype=np.float64)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shapegen.curation.likeness import occupancy, overlaps_with
+from shapegen.curation.likeness import occupancy, overlaps
 from shapegen.curation.repeats import candidates, candidates_by_rows, same_organs
 from shapegen.curation.verdicts import Finding, Verdict
 from shapegen.data.align import Probe, align, in_mean
@@ -110,10 +110,10 @@ def relate(
         return occupancy(field_of(number), everything[number], placements[number])
 
     columns = np.flatnonzero(in_mean([True] * len(everything)))
-    between = overlaps_with(columns.tolist(), count, cells)
+    whole, beside = len(columns) == len(everything), np.stack([cells(int(number)) for number in columns])
+    between = overlaps(beside[:count] if whole else map(cells, range(count)), beside)
     pairs: list[tuple[int, int, float]] = []
     if repeats:
-        whole = len(columns) == len(everything)
         likely = candidates(between[:, :count]) if whole else candidates_by_rows(between, cells)
         pairs = same_organs(likely, probes, placements, field_of)
     owner = np.unique([*(groups or ids), *prior_groups, *names[count + len(prior_groups) :]], return_inverse=True)[1]

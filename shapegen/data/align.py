@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from shapegen.data.orientation import Case, choose_starts, list_cases, telling
 from shapegen.data.placement import CUBE, Placement
+from shapegen.evenly import evenly
 from shapegen.geometry.surface import Points, Surface, sample_points, signed_volume, volume_centroid
 
 if TYPE_CHECKING:
@@ -129,9 +130,8 @@ def align(
 
 def in_mean(training: Sequence[bool]) -> NDArray[np.bool_]:
     """Return which shapes' fields make the mean: those for training, of very many `IN_MEAN`, evenly spread."""
-    rows, chosen = np.flatnonzero(training), np.zeros(len(training), dtype=bool)
-    count = min(IN_MEAN, len(rows))
-    chosen[[rows[k * len(rows) // count] for k in range(count)]] = True
+    chosen = np.zeros(len(training), dtype=bool)
+    chosen[evenly(np.flatnonzero(training).tolist(), IN_MEAN)] = True
     return chosen
 
 

@@ -10,6 +10,7 @@ from shapegen.data.population import SPLITS, Population, Shape
 from shapegen.detail.calibrate import Progress, calibrated_gain
 from shapegen.detail.residual import residual_of
 from shapegen.detail.statistics import DetailStatistics, measure
+from shapegen.evenly import evenly
 from shapegen.inr.field import numpy_field, output_kind
 from shapegen.protocols import ExactInr
 from shapegen.store import derived_seed, read_tensors
@@ -76,21 +77,15 @@ def measured_detail(
         TrainingDivergedError: a refit's loss is not finite.
     """
     rows = {split: [k for k, shape in enumerate(shapes) if shape.split == split] for split in SPLITS}
-    chosen = spread(rows["train"], SHAPES)
+    chosen = evenly(rows["train"], SHAPES)
     with progress("measuring detail", len(chosen)) as advance:
         residuals = []
         for k in chosen:
             residuals.append(residual_of(numpy_field(inr, weights[k]), shapes[k]))
             advance(1)
         statistics = measure(residuals)
-    held_out = spread(rows["validation"] or rows["train"], options.calibrate)
+    held_out = evenly(rows["validation"] or rows["train"], options.calibrate)
     if not held_out:
         return statistics
     truth = [shapes[k] for k in held_out]
     return calibrated_gain(inr, weights[held_out], truth, statistics, options, seed=seed, progress=progress)
-
-
-def spread(rows: Sequence[int], count: int) -> list[int]:
-    """Return at most so many of these numbers, evenly spread over their order."""
-    count = min(count, len(rows))
-    return [rows[k * len(rows) // count] for k in range(count)]

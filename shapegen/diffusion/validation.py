@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from shapegen.diffusion.process import Network, Process
+from shapegen.evenly import evenly
 from shapegen.store import derived_seed
 from shapegen.team import team
 
@@ -43,12 +44,10 @@ class Validation:
         first: int | None = None,
     ) -> None:
         self.process = process
-        held = 0 if x is None else len(x)
-        asked = min(ROWS, held)
-        self.chosen = torch.arange(asked) * held // max(asked, 1)
+        self.chosen = torch.tensor(evenly(range(0 if x is None else len(x)), ROWS), dtype=torch.long)
         self.x = None if x is None else x[self.chosen]
         self.mask = mask
-        self.repeats = min(repeats, max(2, NOISES // max(asked, 1)))
+        self.repeats = min(repeats, max(2, NOISES // max(len(self.chosen), 1)))
         self.seed = seed
         self.first = first
         self.levels = process.levels((torch.arange(levels, dtype=torch.float64) + 0.5) / levels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,12 +118,6 @@ def population_frame(shape: Shape) -> Surface:
     """Return a real shape as samples are given: aligned to the population, mm, mirrored files put right."""
     canonical = shape.canonical()
     return canonical.moved(canonical.vertices * shape.placement.scale)
-
-
-def evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """Return at most `count` items, evenly spread over the list."""
-    count = min(count, len(items))
-    return [items[k * len(items) // count] for k in range(count)]
 
 
 def nearest_training(metrics: Mapping[str, Any]) -> list[tuple[str, str, float | None]]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shapegen.evenly import evenly
 from shapegen.geometry.surface import Surface
 from shapegen.report.contact_sheet import Picture, draw
 from shapegen.report.html import gallery, listing, paragraph
-from shapegen.report.material import Material, evenly, population_frame
+from shapegen.report.material import Material, population_frame
 from shapegen.report.render import Colour, View, common_extent
 from shapegen.report.tables import number
 

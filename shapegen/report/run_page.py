@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from shapegen.data.population import Shape
+from shapegen.evenly import evenly
 from shapegen.report.contact_sheet import Picture, draw
 from shapegen.report.html import page
-from shapegen.report.material import Material, evenly, nearest_training, population_frame
+from shapegen.report.material import Material, nearest_training, population_frame
 from shapegen.report.parts import draw_parts
 from shapegen.report.render import View, common_extent
 from shapegen.report.run_measures import columns

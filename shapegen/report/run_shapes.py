@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from shapegen.data.population import Shape
+from shapegen.evenly import evenly
 from shapegen.geometry.surface import Surface
-from shapegen.report.material import Material, evenly, nearest_training, population_frame
+from shapegen.report.material import Material, nearest_training, population_frame
 from shapegen.report.packing import Painted
 from shapegen.report.run_measures import measured_reconstructions, measured_shapes
 from shapegen.report.viewer import Paint, Viewed

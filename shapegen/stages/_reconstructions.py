@@ -14,9 +14,9 @@ import numpy as np
 
 from shapegen.data.population import Population, Shape
 from shapegen.errors import CorruptFileError
+from shapegen.evenly import evenly
 from shapegen.geometry.surface import Surface, sample_points
 from shapegen.metrics.panel import Panel
-from shapegen.stages._sets import spread
 from shapegen.store import derived_seed, keep_json, kept_json, read_arrays, read_json
 from shapegen.team import team
 
@@ -180,7 +180,7 @@ def _nearest_training(run: Run, folder: Path, population: Population, rows: Sequ
     path = folder / "partial" / "copier.json"
     shapes = {shape.id: shape for shape in population}
     held_out = [shapes[name] for row in rows if row.null for name in row.ids]
-    training = spread(population.of("train"), run.config.evaluate.compared)
+    training = evenly(population.of("train"), run.config.evaluate.compared)
     found: dict[str, str] | None = kept_json(path) if held_out else {}
     if found is None:
         first, second = (np.stack([_cloud(shape, run.seed) for shape in part]) for part in (held_out, training))

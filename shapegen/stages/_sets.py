@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shapegen.data.placement import Placement
 from shapegen.data.population import Shape
 from shapegen.evaluation import GenerationSets
+from shapegen.evenly import evenly
 from shapegen.geometry.surface import Surface
 from shapegen.metrics.bank import ShapeBank, ShapeSet
 from shapegen.store import derived_seed
@@ -18,16 +19,8 @@ from shapegen.store import derived_seed
 if TYPE_CHECKING:
     from shapegen.run import Run
 
-T = TypeVar("T")
-
 NOISY = "noisy/"
 """Before the id of a training shape: its noisy copy."""
-
-
-def spread(items: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most so many of these, evenly spread over their order."""
-    count = min(most, len(items))
-    return [items[k * len(items) // count] for k in range(count)]
 
 
 def build_sets(
@@ -46,8 +39,8 @@ def build_sets(
     from shapegen.metrics.perturbed import smoothly_moved
 
     most = run.config.evaluate.compared
-    training, reference = spread(training, most), spread(reference, most)
-    generated = {name: generated[name] for name in spread(list(generated), most)}
+    training, reference = evenly(training, most), evenly(reference, most)
+    generated = {name: generated[name] for name in evenly(list(generated), most)}
     real = {shape.id: shape for shape in (*training, *reference)}
     size = min(len(generated), len(reference), len(training))
     rng = np.random.default_rng(derived_seed(run.seed, "evaluate noisy copies"))

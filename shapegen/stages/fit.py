@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shapegen.data.population import SPLITS, Population, Shape, write_surface
 from shapegen.errors import ConfigError, TrainingDivergedError
+from shapegen.evenly import evenly
 from shapegen.protocols import FitsInTeam, StartsFrom
 from shapegen.start import starting_point
 from shapegen.store import derived_seed, kept_tensors, read_tensors, write_json, write_tensors
@@ -160,9 +161,8 @@ def _own_inrs(run: Run, inr: nn.Module, start: Tensor, shapes: Sequence[Shape], 
 
 def _to_reconstruct(run: Run, population: Population) -> list[Shape]:
     """Return every held-out shape and, evenly spread, as many training shapes as the config says."""
-    train = population.of("train")
-    count = min(run.config.fit.reconstruct_train, len(train))
-    return [train[k * len(train) // count] for k in range(count)] + list(population.of("validation", "test"))
+    chosen = evenly(population.of("train"), run.config.fit.reconstruct_train)
+    return [*chosen, *population.of("validation", "test")]
 
 
 def _reconstruct(run: Run, folder: Path, inr: nn.Module, space: WeightSpace, population: Population) -> None:
